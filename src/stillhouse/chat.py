@@ -1,0 +1,224 @@
+"""The one shape of Stillhouse: something that answers a chat request.
+
+`ChatRequest`, `ChatResponse` and `Chunk` carry the raw bytes and are parsed lazily: the gateway passes on what it received,
+capture reads beside it. Nothing here does I/O; bytes become events in `sse.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Protocol
+
+import orjson
+
+from stillhouse.errors import UsageError
+from stillhouse.splice import replace_value
+
+Message = dict[str, Any]
+"""One chat message as the OpenAI API writes it: role, content (a string or a list of parts), tool_calls, ..."""
+
+DONE = b"[DONE]"
+
+
+class ChatRequest:
+    """A request for a chat completion: the body's bytes, and the headers worth passing on (never credentials)."""
+
+    def __init__(self, raw: bytes, headers: Mapping[str, str] | None = None) -> None:
+        self.raw = raw
+        self.headers = dict(headers or {})
+
+    @classmethod
+    def build(cls, model: str, messages: Sequence[Message], **parameters: Any) -> ChatRequest:
+        """A request made here, not received: parameters are the API's own (temperature, max_completion_tokens, ...)."""
+        return cls(orjson.dumps({"model": model, "messages": list(messages), **parameters}))
+
+    @cached_property
+    def body(self) -> dict[str, Any]:
+        """The parsed body. Raises UsageError when it is not a JSON object."""
+        try:
+            body = orjson.loads(self.raw)
+        except orjson.JSONDecodeError as exc:
+            raise UsageError(f"The request body is not valid JSON: {exc}.") from exc
+        if not isinstance(body, dict):
+            raise UsageError(f"The request body must be a JSON object, got {type(body).__name__}.")
+        return body
+
+    @property
+    def model(self) -> str:
+        """The model asked for; '' when absent or not a string."""
+        model = self.body.get("model")
+        return model if isinstance(model, str) else ""
+
+    @property
+    def messages(self) -> list[Message]:
+        """The messages; empty when absent or not a list."""
+        messages = self.body.get("messages")
+        return messages if isinstance(messages, list) else []
+
+    @property
+    def stream(self) -> bool:
+        """Whether the answer is asked for as server-sent events."""
+        return self.body.get("stream") is True
+
+    @property
+    def store(self) -> bool:
+        """Whether the client asked to keep the exchange (OpenAI's `store`; absent means no)."""
+        return self.body.get("store") is True
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The client's metadata; empty when absent."""
+        metadata = self.body.get("metadata")
+        return metadata if isinstance(metadata, dict) else {}
+
+    @property
+    def n(self) -> int:
+        """How many choices are asked for."""
+        n = self.body.get("n")
+        return n if isinstance(n, int) and not isinstance(n, bool) else 1
+
+    def with_model(self, model: str) -> ChatRequest:
+        """The same request for another model; every other byte as it came."""
+        return ChatRequest(replace_value(self.raw, "model", orjson.dumps(model)), self.headers)
+
+
+class Usage:
+    """Token counts as the model reported them; None where it did not."""
+
+    __slots__ = ("completion_tokens", "prompt_tokens")
+
+    def __init__(self, prompt_tokens: int | None = None, completion_tokens: int | None = None) -> None:
+        self.prompt_tokens = prompt_tokens
+        self.completion_tokens = completion_tokens
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> Usage:
+        """The `usage` of a response or chunk body."""
+        usage = body.get("usage")
+        if not isinstance(usage, dict):
+            return cls()
+        counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"))
+        return cls(*(count if isinstance(count, int) else None for count in counts))
+
+
+class ChatResponse:
+    """A whole answer: the body's bytes, and the headers worth passing on. Always a success: failures are UpstreamError."""
+
+    def __init__(self, raw: bytes, headers: Mapping[str, str] | None = None) -> None:
+        self.raw = raw
+        self.headers = dict(headers or {})
+
+    @classmethod
+    def build(cls, body: dict[str, Any]) -> ChatResponse:
+        """A response made here."""
+        return cls(orjson.dumps(body))
+
+    @cached_property
+    def body(self) -> dict[str, Any]:
+        """The parsed body; empty when it is not a JSON object."""
+        try:
+            body = orjson.loads(self.raw)
+        except orjson.JSONDecodeError:
+            return {}
+        return body if isinstance(body, dict) else {}
+
+    @property
+    def id(self) -> str | None:
+        identifier = self.body.get("id")
+        return identifier if isinstance(identifier, str) else None
+
+    @property
+    def choices(self) -> list[dict[str, Any]]:
+        choices = self.body.get("choices")
+        return [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+
+    @property
+    def text(self) -> str:
+        """The first choice's content; '' when it has none."""
+        for choice in self.choices[:1]:
+            content = (choice.get("message") or {}).get("content")
+            if isinstance(content, str):
+                return content
+        return ""
+
+    @property
+    def usage(self) -> Usage:
+        return Usage.of(self.body)
+
+    def with_id(self, identifier: str) -> ChatResponse:
+        """The same response under another id; every other byte as it came."""
+        return ChatResponse(replace_value(self.raw, "id", orjson.dumps(identifier)), self.headers)
+
+
+class Chunk:
+    """One server-sent event of a streamed answer, as its bytes came: field lines, comments and the blank line that ends it.
+
+    `data` is what the event carries; None for a comment or an event that the stream's end cut off (`whole` is False then).
+    """
+
+    def __init__(self, raw: bytes, data: bytes | None, *, whole: bool = True) -> None:
+        self.raw = raw
+        self.data = data
+        self.whole = whole
+
+    @classmethod
+    def build(cls, body: dict[str, Any]) -> Chunk:
+        """An event made here."""
+        data = orjson.dumps(body)
+        return cls(b"data: " + data + b"\n\n", data)
+
+    @classmethod
+    def done(cls) -> Chunk:
+        """The event that ends a stream."""
+        return cls(b"data: " + DONE + b"\n\n", DONE)
+
+    @property
+    def is_done(self) -> bool:
+        return self.data is not None and self.data.strip() == DONE
+
+    @cached_property
+    def body(self) -> dict[str, Any] | None:
+        """The parsed event; None for comments, `[DONE]` and anything that is not a JSON object."""
+        if self.data is None or self.is_done:
+            return None
+        try:
+            body = orjson.loads(self.data)
+        except orjson.JSONDecodeError:
+            return None
+        return body if isinstance(body, dict) else None
+
+    @property
+    def malformed(self) -> bool:
+        """Whether it carries data that is neither a JSON object nor `[DONE]`."""
+        return self.data is not None and not self.is_done and self.body is None
+
+    @property
+    def finish_reasons(self) -> dict[int, str]:
+        """Choice index -> finish reason, for the choices that end in this event."""
+        choices = (self.body or {}).get("choices")
+        ended: dict[int, str] = {}
+        for choice in choices if isinstance(choices, list) else []:
+            if isinstance(choice, dict) and isinstance(choice.get("finish_reason"), str):
+                ended[int(choice.get("index") or 0)] = choice["finish_reason"]
+        return ended
+
+    def with_id(self, identifier: str) -> Chunk:
+        """The same event under another id; every other byte as it came. Events without a JSON body are returned as is."""
+        if self.body is None or self.data is None or self.raw.count(self.data) != 1:
+            return self
+        data = replace_value(self.data, "id", orjson.dumps(identifier))
+        return Chunk(self.raw.replace(self.data, data), data)
+
+
+class ChatModel(Protocol):
+    """Something that answers chat requests: a teacher, a student, a wrapper around either, a fake in a test.
+
+    Both methods raise UpstreamError (and its kin) or OverloadedError instead of answering; `stream` may also raise it midway.
+    """
+
+    async def complete(self, request: ChatRequest) -> ChatResponse: ...
+
+    def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]: ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,33 @@
+"""`Record`, the shape of everything that is kept or passed between floors: frozen, strict about names, JSON both ways."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+
+
+class Record(BaseModel):
+    """A frozen value. Unknown fields are an error, so that a typing mistake in a file is seen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def json_bytes(self) -> bytes:
+        """Canonical JSON: sorted keys, UTF-8, no white space. What fingerprints are made of."""
+        return canonical_json(self.model_dump(mode="json"))
+
+
+def canonical_json(value: Any) -> bytes:
+    """JSON with sorted keys and no white space, so that equal values have equal bytes."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def fingerprint(*parts: bytes) -> str:
+    """`sha256:` and the hex digest over length-prefixed parts (so that moving a border between parts changes it)."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return f"sha256:{digest.hexdigest()}"

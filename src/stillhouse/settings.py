@@ -1,0 +1,78 @@
+"""Where things lie and how the server behaves: environment (`STILLHOUSE_...`) and command line, one frozen value."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from stillhouse.records import Record
+
+DEFAULT_PORT = 8321
+
+
+class Settings(Record):
+    data_dir: Path
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    allowed_hosts: tuple[str, ...] = ()
+    """Besides localhost, 127.0.0.1, [::1] and `host`: names the Host header may have."""
+    max_body_bytes: int = 32 * 2**20
+    max_in_flight_bytes: int = 256 * 2**20
+    """Captured bytes held at once; past it a request is answered 503."""
+    min_free_bytes: int = 256 * 2**20
+    """Free disk below which capture is refused, rather than failing midway."""
+    capture: str = "required"
+    """`required`: what cannot be kept is not forwarded. `best_effort`: it is, with `x-stillhouse-capture: dropped`."""
+    student_queue: int = 64
+    """Requests that may wait for one student; past it 429."""
+    student_batch: int = 16
+    """Requests answered in one forward pass."""
+
+    @classmethod
+    def load(cls, data_dir: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+        """From `STILLHOUSE_DATA_DIR`, `STILLHOUSE_HOST`, ...; an explicit `data_dir` wins."""
+        given = {
+            name: environ[f"STILLHOUSE_{name.upper()}"]
+            for name in cls.model_fields
+            if environ.get(f"STILLHOUSE_{name.upper()}")
+        }
+        values: dict[str, object] = {**given, "data_dir": data_dir or given.get("data_dir") or _default_data_dir()}
+        if "allowed_hosts" in given:
+            values["allowed_hosts"] = tuple(host.strip() for host in given["allowed_hosts"].split(","))
+        return cls.model_validate(values)
+
+    @property
+    def database(self) -> Path:
+        return self.data_dir / "stillhouse.db"
+
+    @property
+    def datasets(self) -> Path:
+        """A folder a version: `datasets/<hex of the fingerprint>/`."""
+        return self.data_dir / "datasets"
+
+    @property
+    def artifacts(self) -> Path:
+        """A folder a model: `artifacts/<id>/`."""
+        return self.data_dir / "artifacts"
+
+    @property
+    def runs(self) -> Path:
+        """A folder a run: recipe, events, log, checkpoints."""
+        return self.data_dir / "runs"
+
+    @property
+    def files(self) -> Path:
+        """Content-addressed files."""
+        return self.data_dir / "files"
+
+    @property
+    def prices(self) -> Path:
+        """The editable prices file."""
+        return self.data_dir / "prices.toml"
+
+
+def _default_data_dir() -> Path:
+    import platformdirs  # only where the default is needed
+
+    return Path(platformdirs.user_data_dir("stillhouse"))

@@ -1,0 +1,1 @@
+"""Where everything is kept: one protocol (`base.py`), one SQL implementation, two dialects."""
