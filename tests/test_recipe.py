@@ -1,0 +1,57 @@
+"""Recipes: read whole or refused with the field's name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stillhouse.errors import RecipeError
+from stillhouse.recipe import BlackBox, Recipe, WhiteBox, load_recipe
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "recipe.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_small_recipe_gets_the_defaults(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, '[student]\nkind = "linear"\n'))
+    assert recipe.student.kind == "linear"
+    assert isinstance(recipe.method, BlackBox)
+    assert recipe.training.batch_size == 32
+
+
+def test_a_method_is_told_by_its_kind(tmp_path: Path) -> None:
+    text = '[student]\nkind = "causal"\n[method]\nkind = "white-box"\ntemperature = 2.0\nweight = 0.9\n'
+    method = load_recipe(write(tmp_path, text)).method
+    assert isinstance(method, WhiteBox)
+    assert (method.temperature, method.weight, method.loss) == (2.0, 0.9, "forward_kl")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("", "student"),
+        ('[student]\nkind = "linear"\ncolour = 1\n', "student.colour"),
+        ('[student]\nkind = "linear"\n[training]\nbatch_size = 0\n', "training.batch_size"),
+        ('[student]\nkind = "causal"\n[method]\nkind = "grey-box"\n', "method"),
+        ('version = 2\n[student]\nkind = "linear"\n', "version"),
+    ],
+)
+def test_a_wrong_field_is_named(tmp_path: Path, text: str, named: str) -> None:
+    with pytest.raises(RecipeError, match=named):
+        load_recipe(write(tmp_path, text))
+
+
+def test_no_file_and_no_toml(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no recipe at"):
+        load_recipe(tmp_path / "absent.toml")
+    with pytest.raises(RecipeError, match="not valid TOML"):
+        load_recipe(write(tmp_path, "= 1"))
+
+
+def test_a_recipe_survives_json() -> None:
+    recipe = Recipe.model_validate({"student": {"kind": "causal"}, "method": {"kind": "white-box"}})
+    assert Recipe.model_validate_json(recipe.json_bytes()) == recipe
