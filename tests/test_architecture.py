@@ -191,3 +191,8 @@ def test_every_folder_of_tests_mirrors_a_room() -> None:
     own = {"sdk", "fakes", "faults"}
     folders = {path.name for path in Path(__file__).parent.iterdir() if path.is_dir() and not path.name.startswith("__")}
     assert folders <= set(FLOOR_OF) | own, f"{sorted(folders - set(FLOOR_OF) - own)} mirror no room of src/stillhouse"
+
+
+def test_the_tree_in_the_docs_is_true() -> None:
+    process = subprocess.run([sys.executable, str(SOURCE.parent.parent / "scripts" / "tree.py"), "--check"], check=False)
+    assert process.returncode == 0, "docs/architecture.md has an old tree: run `python scripts/tree.py`"
