@@ -1,0 +1,1 @@
+"""The command line: one file a noun; none holds logic, they call the same verbs as the server does."""
