@@ -1,0 +1,21 @@
+"""Grader `normalised`: the whole answer equals the reference once case, width, spacing and punctuation at the ends are gone.
+
+The rule itself is `stillhouse.answers.normalise`: training data is never rewritten by it, only comparisons are.
+"""
+
+from __future__ import annotations
+
+from stillhouse.answers import normalise
+from stillhouse.dataset import Example
+from stillhouse.grade import Grade
+from stillhouse.graders.base import expected, verdict
+
+
+class Normalised:
+    """For labels and short answers that people would call the same: `Yes.` and `yes`, `４２` and `42`, `可以。` and `可以`."""
+
+    name = "normalised"
+
+    async def grade(self, example: Example, answer: str) -> Grade:
+        want, got = normalise(expected(example)), normalise(answer)
+        return verdict(want == got, want, got)
