@@ -1,0 +1,34 @@
+"""Foreign files <-> records: one module a format, one reader and one writer each.
+
+`examples.py` is Stillhouse's own form and no kind of this table; `export.py` writes a whole dataset in any kind of it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stillhouse.errors import FormatError
+from stillhouse.registry import Table
+
+FORMATS = Table(
+    "format",
+    "formats",
+    {
+        "csv": "stillhouse.formats.csv_text:CsvText",
+        "openai_jsonl": "stillhouse.formats.openai_jsonl:OpenAIJsonl",
+        "parquet": "stillhouse.formats.parquet:Parquet",
+    },
+)
+
+_SUFFIXES = {".csv": "csv", ".jsonl": "openai_jsonl", ".ndjson": "openai_jsonl", ".parquet": "parquet"}
+
+
+def format_of(path: Path) -> str:
+    """The format a file's name speaks of. Raises FormatError when it speaks of none."""
+    name = _SUFFIXES.get(path.suffix.lower())
+    if name is None:
+        raise FormatError(
+            f"{path.name} does not say by its name what it is. Name it {', '.join(sorted(_SUFFIXES))}, "
+            f"or say --format with one of: {', '.join(FORMATS.names())}."
+        )
+    return name

@@ -1,0 +1,72 @@
+"""What every kind of student can do, and the text it sees.
+
+A kind is one class: training builds it and saves it, serving loads it and asks it. How it is trained is `training`'s affair,
+how waiting requests are batched is serving's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from stillhouse.chat import Message
+from stillhouse.errors import UsageError
+
+UNSAFE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5", ".py", ".so"})
+"""Files that can run code when they are loaded, or that hold weights in a form that can."""
+
+
+class Student(Protocol):
+    """A student that was built or loaded. `load(folder)` is a class method of the kind and gives back what `save` wrote."""
+
+    kind: str
+    """Its name in the registry of students."""
+
+    @property
+    def parameters(self) -> int:
+        """Trained numbers, embeddings included; a tied one counts once."""
+
+    def answer(self, chats: Sequence[Sequence[Message]], *, max_tokens: int = 256) -> list[str]:
+        """The likeliest answer to each chat, in order. The plain way, kept as the reference for faster ones."""
+
+    def save(self, folder: Path) -> None:
+        """Write everything `load` needs into `folder`, as files that run no code when loaded."""
+
+    @classmethod
+    def load(cls, folder: Path) -> Student:
+        """Raises UsageError for a folder that is not of this kind or holds files that could run code."""
+
+
+def text_of(message: Message) -> str:
+    """The text of a message: its string, or its text parts joined. Raises UsageError for parts that are not text."""
+    content: Any = message.get("content")
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    kinds = [part.get("type") if isinstance(part, dict) else type(part).__name__ for part in content]
+    if any(kind != "text" for kind in kinds):
+        other = next(kind for kind in kinds if kind != "text")
+        raise UsageError(f"This student reads text only, and the message has a part of type '{other}'.")
+    return "".join(str(part.get("text") or "") for part in content)
+
+
+def last_user_text(chat: Sequence[Message]) -> str:
+    """The text of the last user message: what a student sees that reads one text. Raises UsageError where there is none."""
+    for message in reversed(chat):
+        if message.get("role") == "user":
+            return text_of(message)
+    raise UsageError("This student reads the last user message, and the chat has none.")
+
+
+def refuse_unsafe_files(folder: Path) -> None:
+    """Raises UsageError where `folder` is missing or holds a file that could run code on loading."""
+    if not folder.is_dir():
+        raise UsageError(f"There is no model folder at {folder}.")
+    unsafe = sorted(path.name for path in folder.rglob("*") if path.suffix.lower() in UNSAFE_SUFFIXES)
+    if unsafe:
+        raise UsageError(
+            f"{folder} holds {', '.join(unsafe[:3])}: such files can run code when loaded, so they are refused. "
+            "Keep only .safetensors, .json, .jinja and .txt files in it."
+        )

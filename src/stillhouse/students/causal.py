@@ -1,0 +1,281 @@
+"""A decoder: any causal language model of transformers, from a folder or from scratch, and its tokenizer.
+
+Here stands the one place that turns a chat into token ids; training, evaluation and serving all call it, so a student is asked
+exactly as it was taught. Weights are safetensors, everything else JSON and text; nothing is fetched, no foreign code is run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from stillhouse.chat import Message
+from stillhouse.dataset import Example
+from stillhouse.errors import RecipeError, TrainingError, UsageError
+from stillhouse.recipe import Student as StudentSpec
+from stillhouse.records import canonical_json
+from stillhouse.students.base import refuse_unsafe_files, text_of
+
+transformers_logging.disable_progress_bar()  # it would draw bars of its own on stderr while loading and saving
+
+_DROPOUT_FIELDS = ("attention_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop", "hidden_dropout", "dropout")
+_OLDER_FIELDS = {"rope_theta", "rope_scaling"}  # taken by transformers, but not among a configuration's own fields
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One example as token ids: the prompt's, then the answer's. Only the answer's are supervised."""
+
+    example: str
+    """Its id."""
+    tokens: tuple[int, ...]
+    answer_start: int
+    """Index of the answer's first token."""
+    weight: float
+
+
+class CausalStudent:
+    """A causal language model with its tokenizer."""
+
+    kind = "causal"
+
+    def __init__(self, network: Any, tokenizer: Any) -> None:
+        self.network = network
+        """A transformers PreTrainedModel."""
+        self.tokenizer = tokenizer
+        """A transformers tokenizer with an end-of-sequence token."""
+        if tokenizer.eos_token_id is None:
+            raise UsageError("The tokenizer has no eos_token: a student would never know when to stop. Set one in its folder.")
+        self.eos_id = int(tokenizer.eos_token_id)
+        self.pad_id = self.eos_id if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
+
+    # -- made, loaded, saved ---------------------------------------------------------------------------------------------
+
+    @classmethod
+    def build(cls, spec: StudentSpec, base_folder: Path | None = None, *, dropout: float = 0.0, seed: int = 0) -> CausalStudent:
+        """A student to be trained: the weights in `base_folder`, or random ones (by `seed`) of the shape `spec.config`.
+
+        `spec.config` is what transformers' configuration takes, `model_type` included: {"model_type": "llama", "hidden_size":
+        128, ...}. Raises RecipeError for a spec that cannot be built, UsageError for a folder that cannot be loaded.
+        """
+        if base_folder is not None and spec.config:
+            raise RecipeError(
+                f"[student] config shapes a network from scratch; this one starts from {base_folder}. Drop one of the two."
+            )
+        tokenizer_folder = Path(spec.tokenizer) if spec.tokenizer else base_folder
+        if tokenizer_folder is None:
+            raise RecipeError("A causal student from scratch needs a tokenizer: set [student] tokenizer to its folder.")
+        tokenizer = _load_tokenizer(tokenizer_folder)
+        if base_folder is not None:
+            config = _with_dropout(_load_config(base_folder), dropout)
+            return cls(_checked_vocabulary(_load_network(base_folder, config), tokenizer), tokenizer)
+        config = _with_dropout(_config_from_scratch(spec.config, tokenizer), dropout)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            network = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        return cls(_checked_vocabulary(network, tokenizer), tokenizer)
+
+    @classmethod
+    def load(cls, folder: Path) -> CausalStudent:
+        """What `save` wrote, ready to answer. Raises UsageError for a folder that cannot be loaded or could run code."""
+        student = cls(_load_network(folder, _load_config(folder)), _load_tokenizer(folder))
+        student.network.eval()
+        return student
+
+    def save(self, folder: Path) -> None:
+        """Weights as safetensors, configuration, tokenizer and `chat_template.jinja`."""
+        self.network.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+    @property
+    def parameters(self) -> int:
+        """Trained numbers, embeddings included; tied ones count once."""
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
+    @property
+    def max_positions(self) -> int | None:
+        """Longest sequence the network was shaped for, in tokens."""
+        positions = getattr(self.network.config, "max_position_embeddings", None)
+        return int(positions) if positions else None
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Scores per position: V of logits_BTV, which can exceed the tokenizer's count."""
+        return int(self.network.config.vocab_size)
+
+    def tokenizer_hash(self) -> str:
+        """Equal for tokenizers that turn every text into the same ids (padding and truncation settings do not count)."""
+        content = json.loads(self.tokenizer.backend_tokenizer.to_str())
+        kept = {key: value for key, value in content.items() if key not in {"padding", "truncation", "version"}}
+        return f"sha256:{hashlib.sha256(canonical_json(kept)).hexdigest()}"
+
+    # -- chats and token ids ---------------------------------------------------------------------------------------------
+
+    def prompt_ids(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] | None = None) -> list[int]:
+        """The ids after which the answer's first token comes: the chat template with its generation prompt.
+
+        No messages at all is plain text: one start token, nothing else. Raises UsageError for content that is not text.
+        """
+        return self._prompts_ids([(messages, tools)])[0]
+
+    def encode(self, examples: Sequence[Example], *, max_tokens: int) -> list[Encoded]:
+        """Examples for training, in order: the prompt's ids, the answer's, and the end token, which is supervised too.
+
+        The border is known because the two are tokenised apart, so no template needs to mark it. Raises TrainingError that
+        names the example without an answer, RecipeError that names the one above `max_tokens` or the network's positions.
+        """
+        prompts = self._prompts_ids([(example.messages, example.tools) for example in examples])
+        answers = self._text_ids([example.answer for example in examples])
+        return [
+            self._joined(example, prompt, answer, max_tokens)
+            for example, prompt, answer in zip(examples, prompts, answers, strict=True)
+        ]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of an answer's ids, without special tokens."""
+        return str(self.tokenizer.decode(tokens, skip_special_tokens=True))
+
+    def answer(self, chats: Sequence[Sequence[Message]], *, max_tokens: int = 256) -> list[str]:
+        """Greedy answers, one chat after the other, by transformers' own `generate`."""
+        return [self._greedy(self.prompt_ids(chat), max_tokens) for chat in chats]
+
+    def _greedy(self, prompt: list[int], max_tokens: int) -> str:
+        room = max_tokens if self.max_positions is None else min(max_tokens, self.max_positions - len(prompt))
+        tokens_1T = torch.tensor([prompt], device=self.network.device)
+        with torch.inference_mode():
+            whole_1T = self.network.generate(
+                input_ids=tokens_1T,
+                attention_mask=torch.ones_like(tokens_1T),
+                max_new_tokens=max(room, 1),
+                do_sample=False,
+                eos_token_id=self.eos_id,
+                pad_token_id=self.pad_id,
+            )
+        return self.decode(whole_1T[0, len(prompt) :].tolist())
+
+    def _prompts_ids(self, prompts: Sequence[tuple[Sequence[Message], Sequence[dict[str, Any]] | None]]) -> list[list[int]]:
+        texts = [self._prompt_text(messages, tools) if messages else "" for messages, tools in prompts]
+        encoded = self._text_ids(texts)
+        return [ids if messages else [self._start_id()] for ids, (messages, _) in zip(encoded, prompts, strict=True)]
+
+    def _prompt_text(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] | None) -> str:
+        if self.tokenizer.chat_template is None:
+            raise UsageError("The tokenizer has no chat template: put a chat_template.jinja into its folder.")
+        plain = [{**message, "content": text_of(message)} for message in messages]
+        try:
+            text = self.tokenizer.apply_chat_template(plain, tools=tools, tokenize=False, add_generation_prompt=True)
+        except Exception as exc:  # templates are programs: a jinja error of any class, or a TypeError within
+            raise UsageError(f"The chat template cannot render this chat: {exc}.") from exc
+        return str(text)
+
+    def _text_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        if not texts:
+            return []
+        ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)["input_ids"]
+        return ids
+
+    def _start_id(self) -> int:
+        start = self.tokenizer.bos_token_id
+        return self.eos_id if start is None else int(start)
+
+    def _joined(self, example: Example, prompt: list[int], answer: list[int], max_tokens: int) -> Encoded:
+        if not answer:
+            raise TrainingError(
+                f"The example {example.id} has no token to learn from: its answer is empty. Remove it from the dataset."
+            )
+        tokens = (*prompt, *answer, self.eos_id)
+        if len(tokens) > max_tokens:
+            raise RecipeError(
+                f"The example {example.id} has {len(tokens)} tokens, more than training.max_tokens = {max_tokens}. "
+                f"Set it to at least {len(tokens)}, or remove the example: examples are never cut."
+            )
+        if self.max_positions is not None and len(tokens) > self.max_positions:
+            raise RecipeError(
+                f"The example {example.id} has {len(tokens)} tokens, and this network has {self.max_positions} positions "
+                "(max_position_embeddings). Remove the example, or take a student with more."
+            )
+        return Encoded(example.id, tokens, len(prompt), example.weight)
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    _refuse_foreign_code(folder)
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError) as exc:
+        raise UsageError(f"There is no usable tokenizer in {folder}: {exc}.") from exc
+
+
+def _load_config(folder: Path) -> Any:
+    _refuse_foreign_code(folder)
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError) as exc:
+        raise UsageError(f"There is no usable model in {folder}: {exc}.") from exc
+
+
+def _load_network(folder: Path, config: Any) -> Any:
+    try:
+        network, notes = AutoModelForCausalLM.from_pretrained(
+            folder, config=config, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError) as exc:
+        raise UsageError(f"The model in {folder} cannot be loaded: {exc}.") from exc
+    if notes["missing_keys"]:
+        missing = sorted(notes["missing_keys"])
+        raise UsageError(f"The model in {folder} is not whole: {len(missing)} weights are missing, {missing[0]} among them.")
+    return network
+
+
+def _refuse_foreign_code(folder: Path) -> None:
+    refuse_unsafe_files(folder)
+    for path in sorted(folder.glob("*.json")):
+        if _names_foreign_code(json.loads(path.read_bytes()) if path.name.endswith("config.json") else None):
+            raise UsageError(
+                f"{path} asks for code of its own (auto_map). It is never run: only transformers' own models are loaded."
+            )
+
+
+def _names_foreign_code(content: Any) -> bool:
+    if isinstance(content, dict):
+        return "auto_map" in content or any(_names_foreign_code(value) for value in content.values())
+    return isinstance(content, list) and any(_names_foreign_code(value) for value in content)
+
+
+def _config_from_scratch(options: dict[str, Any], tokenizer: Any) -> Any:
+    model_type = options.get("model_type")
+    if not isinstance(model_type, str):
+        raise RecipeError('A causal student from scratch needs [student.config] model_type, e.g. "llama", "qwen2" or "gpt2".')
+    given = {name: value for name, value in options.items() if name != "model_type"}
+    try:
+        known = AutoConfig.for_model(model_type)
+        unknown = sorted(set(given) - set(known.to_dict()) - set(known.attribute_map) - _OLDER_FIELDS)
+        if unknown:
+            raise RecipeError(f"[student.config] {', '.join(unknown)}: no such option of '{model_type}'.")
+        special = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
+        return AutoConfig.for_model(model_type, **{"vocab_size": len(tokenizer), **special, **given})
+    except (ValueError, TypeError) as exc:
+        raise RecipeError(f"[student.config] does not shape a '{model_type}': {exc}.") from exc
+
+
+def _with_dropout(config: Any, dropout: float) -> Any:
+    names = [name for name in _DROPOUT_FIELDS if getattr(config, name, None) is not None]
+    if dropout and not names:
+        raise RecipeError(f"The architecture '{config.model_type}' has no dropout; set training.dropout = 0.")
+    for name in names:
+        setattr(config, name, dropout)
+    return config
+
+
+def _checked_vocabulary(network: Any, tokenizer: Any) -> Any:
+    if len(tokenizer) > network.config.vocab_size:
+        room = network.config.vocab_size
+        raise RecipeError(f"The tokenizer has {len(tokenizer)} tokens, and the network has room for {room} (vocab_size).")
+    return network
