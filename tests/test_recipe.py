@@ -55,3 +55,16 @@ def test_no_file_and_no_toml(tmp_path: Path) -> None:
 def test_a_recipe_survives_json() -> None:
     recipe = Recipe.model_validate({"student": {"kind": "causal"}, "method": {"kind": "white-box"}})
     assert Recipe.model_validate_json(recipe.json_bytes()) == recipe
+
+
+def test_changes_replace_fields_and_keep_their_types(tmp_path: Path) -> None:
+    path = write(tmp_path, '[student]\nkind = "linear"\n[training]\nseed = 1\n')
+    recipe = load_recipe(path, ["training.steps=50", "name=a-b", 'evaluation.graders=["exact"]', "student.kind=causal"])
+    assert (recipe.training.steps, recipe.training.seed, recipe.name) == (50, 1, "a-b")
+    assert (recipe.evaluation.graders, recipe.student.kind) == (("exact",), "causal")
+
+
+@pytest.mark.parametrize("change", ["training.steps", "=3", "training..steps=3", "name.first=x"])
+def test_a_change_that_changes_nothing_is_refused(tmp_path: Path, change: str) -> None:
+    with pytest.raises(RecipeError):
+        load_recipe(write(tmp_path, 'name = "a"\n[student]\nkind = "linear"\n'), [change])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -118,16 +119,38 @@ class Recipe(Record):
     evaluation: Evaluation = Evaluation()
 
 
-def load_recipe(path: Path) -> Recipe:
-    """Read a recipe from TOML. Raises RecipeError that names the file, the field and what is allowed."""
+def load_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
+    """Read a recipe from TOML; `changes` are like `training.steps=50` and replace what it says.
+
+    Raises RecipeError that names the file, the field and what is allowed.
+    """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RecipeError(f"There is no recipe at {path}. The ones that come along are listed in recipes/.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as exc:
         raise RecipeError(f"{path} is not valid TOML: {exc}.") from exc
+    for change in changes:
+        _apply_change(content, change)
     try:
         return Recipe.model_validate(content)
     except ValidationError as exc:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in exc.errors())
         raise RecipeError(f"{path} cannot be run as written. {problems}.") from exc
+
+
+def _apply_change(content: dict[str, Any], change: str) -> None:
+    """Set one field; the value is TOML where it reads as TOML (`3`, `true`, `["a"]`), and a string where not."""
+    key, sign, text = change.partition("=")
+    *tables, field = key.strip().split(".")
+    if not sign or not field or not all(tables):
+        raise RecipeError(f"'{change}' changes nothing. Write it like training.steps=50.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    for table in tables:
+        content = content.setdefault(table, {})
+        if not isinstance(content, dict):
+            raise RecipeError(f"'{change}': {table} is a value, not a table.")
+    content[field] = value

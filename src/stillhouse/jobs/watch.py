@@ -1,0 +1,54 @@
+"""Who says that a run was interrupted: whoever looks and finds its process gone.
+
+A worker that dies cannot say so itself, and a server that was down cannot have seen it. So every reader settles what it reads
+(`train list`, the server's start): a process that is gone and left no word makes its run `interrupted`; a word it left in
+`status.json` and could not bring to the store is brought there now. Success is only ever what a worker said.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from stillhouse.jobs import processes
+from stillhouse.jobs.journal import read_status
+from stillhouse.run import LEASE_SECONDS, Run
+from stillhouse.stores.base import RunStore
+
+OPEN_STATES = frozenset({"queued", "running", "stopping"})
+ENDED_STATES = frozenset({"succeeded", "failed", "stopped", "interrupted"})
+
+
+def settle_all(store: RunStore, runs_folder: Path, kind: str | None = None) -> list[Run]:
+    """Every run, newest first, with the states of dead ones settled."""
+    return [settle(store, run, runs_folder) for run in store.runs(kind)]
+
+
+def settle(store: RunStore, run: Run, runs_folder: Path) -> Run:
+    """`run` as it stands; if its process is gone, with its end written to the store first."""
+    if run.state not in OPEN_STATES or not is_gone(run):
+        return run
+    current = store.run(run.id)  # again: the process may have written its end between the reading and its death
+    if current is None or current.epoch != run.epoch or current.state not in OPEN_STATES:
+        return current or run
+    store.update_run(run.id, run.epoch, _ending(current, runs_folder / run.id)).result()
+    return store.run(run.id) or current
+
+
+def is_gone(run: Run, now: float | None = None) -> bool:
+    """Whether nobody works on an open run any more: by its process where that can be seen, else by its heartbeat."""
+    now = time.time() if now is None else now
+    if run.pid is None or run.boot is None:
+        return now - (run.heartbeat or run.created) > LEASE_SECONDS  # submitted, and then nobody came
+    state = processes.state_of(run.pid, run.boot)
+    if state == "elsewhere":
+        return now - (run.heartbeat or run.created) > LEASE_SECONDS
+    return state == "gone"
+
+
+def _ending(run: Run, folder: Path) -> dict[str, object]:
+    said = read_status(folder, run.epoch)
+    if said is not None:
+        return {"state": said.state, "finished": said.finished, "error": said.error, "result": dict(said.result)}
+    error = f"Its process ({run.pid}) ended without a word at step {run.step}. What it printed: stillhouse train logs {run.id}"
+    return {"state": "interrupted", "finished": int(time.time()), "error": error}
