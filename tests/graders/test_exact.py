@@ -6,7 +6,9 @@ from stillhouse.dataset import Example
 from stillhouse.graders.exact import Exact
 
 
-@pytest.mark.parametrize(("answer", "passed"), [("Yes", True), (" Yes\n", True), ("yes", False), ("Yes.", False), ("Ｙes", False)])
+@pytest.mark.parametrize(
+    ("answer", "passed"), [("Yes", True), (" Yes\n", True), ("yes", False), ("Yes.", False), ("Ｙes", False)]
+)
 async def test_every_character_counts_except_white_space_at_the_ends(answer: str, passed: bool) -> None:
     example = Example(id="e", messages=[], answer="Yes")
     assert (await Exact().grade(example, answer)).passed is passed
