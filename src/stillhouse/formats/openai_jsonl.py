@@ -1,0 +1,91 @@
+"""OpenAI's chat fine-tuning file: one JSON object a line, `messages` (the last one the answer), perhaps `tools`.
+
+`weight: 0` on the last message keeps the row and teaches nothing by it, as there; only the last answer of a conversation
+becomes an example. Written files hold OpenAI's fields and no others, so they can be uploaded as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from stillhouse.dataset import Example, Split
+from stillhouse.formats.base import (
+    Line,
+    Quarantined,
+    Row,
+    check_encoding,
+    check_strings,
+    quarantine,
+    read_lines,
+    row_of_chat,
+    too_long,
+)
+
+
+class OpenAIJsonl:
+    """Reads and writes OpenAI's chat fine-tuning JSONL."""
+
+    def read(self, path: Path, *, encoding: str = "utf-8") -> Iterator[Row | Quarantined]:
+        """Row by row. A byte order mark is accepted. Raises NotFoundError, FormatError."""
+        check_encoding(encoding)
+        for line in read_lines(path):
+            yield too_long(line) if line.too_long else _row(line, encoding)
+
+    def write(self, examples: Iterable[Example], path: Path) -> int:
+        """One line an example, UTF-8, no byte order mark; returns how many."""
+        count = 0
+        with path.open("wb") as file:
+            for example in examples:
+                file.write(orjson.dumps(chat_object(example), option=orjson.OPT_APPEND_NEWLINE))
+                count += 1
+        return count
+
+    def file_name(self, split: Split) -> str:
+        return f"{split}.jsonl"
+
+
+def chat_object(example: Example) -> dict[str, Any]:
+    """The example as OpenAI writes it. A weight between 0 and 1 becomes 1: there are only two there."""
+    answer: dict[str, Any] = {"role": "assistant", "content": example.answer}
+    if example.weight == 0:
+        answer["weight"] = 0
+    chat: dict[str, Any] = {"messages": [*example.messages, answer]}
+    return chat if example.tools is None else {**chat, "tools": example.tools}
+
+
+def _row(line: Line, encoding: str) -> Row | Quarantined:
+    if not line.content.strip():
+        return quarantine(line.number, "an empty line")
+    try:
+        text = line.content.decode(encoding)
+        value = orjson.loads(text)
+        check_strings(value)
+        return _chat_row(line.number, value)
+    except UnicodeDecodeError:
+        reason = f"not valid {encoding}"
+    except orjson.JSONDecodeError as exc:
+        reason = f"not valid JSON: {exc}"
+    except ValueError as exc:
+        reason = str(exc)
+    return quarantine(line.number, reason, line.content)
+
+
+def _chat_row(number: int, value: Any) -> Row:
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    tools = value.get("tools")
+    if tools is not None and not (isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools)):
+        raise ValueError("'tools' is not a list of objects")
+    messages = value.get("messages")
+    weight = messages[-1].get("weight", 1) if isinstance(messages, list) and messages and isinstance(messages[-1], dict) else 1
+    if weight not in (0, 1):
+        raise ValueError(f"the answer's weight is {weight!r}; allowed are 0 and 1")
+    return row_of_chat(number, messages, tools=tools, weight=float(weight), metadata=_metadata(value.get("metadata")))
+
+
+def _metadata(value: Any) -> dict[str, str]:
+    return {key: text for key, text in value.items() if isinstance(text, str)} if isinstance(value, dict) else {}
