@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stillhouse.dataset import Dataset, Example
+from stillhouse.dataset import Dataset, Example, Split
 from stillhouse.errors import ConflictError, UsageError
 from stillhouse.formats import FORMATS
 from stillhouse.formats.base import Row
@@ -97,7 +97,7 @@ def test_csv_for_excel_starts_with_a_byte_order_mark_and_reads_back(tmp_path: Pa
     example = Example(id="e", messages=[{"role": "user", "content": "我的卡"}], answer="卡", metadata={"channel": "app"})
     kind = FORMATS.resolve("csv")(bom=True)
     kind.write([example], tmp_path / "f")
-    assert (tmp_path / "f").read_bytes().startswith(b"\xef\xbb\xbftext,category,channel\n")
+    assert (tmp_path / "f").read_bytes().startswith(b"\xef\xbb\xbftext,category,channel\r\n")
     (row,) = kind.read(tmp_path / "f")
     assert (row.answer, row.metadata) == ("卡", {"channel": "app"})
 
@@ -116,9 +116,8 @@ def a_dataset() -> Dataset:
 
 
 def test_an_export_is_a_folder_with_hashes_and_a_card(tmp_path: Path) -> None:
-    manifest = export_dataset(
-        a_dataset(), {"train": [RICH], "valid": [], "test": [RICH]}, FORMATS.resolve("parquet")(), tmp_path / "out", name="parquet"
-    )
+    rows: dict[Split, list[Example]] = {"train": [RICH], "valid": [], "test": [RICH]}
+    manifest = export_dataset(a_dataset(), rows, FORMATS.resolve("parquet")(), tmp_path / "out", name="parquet")
     assert sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()) == [
         "README.md",
         "data/test-00000-of-00001.parquet",

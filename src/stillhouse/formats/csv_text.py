@@ -40,7 +40,7 @@ class CsvText:
         rows = [(_question(example), example) for example in examples]
         columns = sorted({key for _, example in rows for key in example.metadata} - {TEXT, CATEGORY})
         with path.open("w", encoding="utf-8-sig" if self.bom else "utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n", strict=True)
+            writer = csv.writer(file, lineterminator="\r\n")  # RFC 4180; with a bare \n, fields that hold \r go unquoted
             writer.writerow([TEXT, CATEGORY, *columns])
             for text, example in rows:
                 writer.writerow([text, example.answer, *(example.metadata.get(column, "") for column in columns)])
