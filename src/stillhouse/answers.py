@@ -9,30 +9,39 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_MARKER = re.compile(r"\banswer(?:\s+is\b\s*:?|\s*:)", re.IGNORECASE)
-_WRAPPING = " \t\r\n*_`'\"“”‘’"
-_EDGES = " \t\r\n.,;:!?*_`'\"“”‘’()[]{}"
+_MARKER = re.compile(r"\banswer(?:\s+is\b\s*:?|\s*:)|答案(?:[是为為][:：]?|[:：])", re.IGNORECASE)
+_WRAPPING = " \t\r\n*_`'\"“”‘’「」『』"
+_PUNCTUATION = " \t\r\n;:!?*_`'\"“”‘’()[]{}「」『』【】《》〈〉、。…"
+_FRONT = re.compile(rf"(?:[{re.escape(_PUNCTUATION)}]|[.,](?![0-9]))+")
+"""A point before a digit is no punctuation: `.5` is not `5`."""
 
 
 def final_answer(text: str) -> str:
-    """What stands after the last "answer is" or "answer:" up to the end of that line; the whole text where there is no marker.
+    """What stands after the last "answer is", "answer:" or "答案是" up to the end of that line; without a marker, the whole text.
 
     Quotes, emphasis and a closing full stop around it are dropped. A marker with nothing behind it does not count.
     """
     for marker in reversed(list(_MARKER.finditer(text))):
-        answer = _unwrap(text[marker.end() :].lstrip(_WRAPPING + ":").partition("\n")[0])
+        answer = _unwrap(text[marker.end() :].lstrip(_WRAPPING + ":：").partition("\n")[0])
         if answer:
             return answer
     return _unwrap(text)
 
 
 def normalise(text: str) -> str:
-    """The form in which answers are compared: Unicode NFKC, case folded, single spaces, no punctuation at the ends."""
+    """The form in which answers are compared: Unicode NFKC, case folded, single spaces, no punctuation at the ends.
+
+    A text of nothing but punctuation keeps it, so that it does not equal every other one.
+    """
     folded = text
     for _ in range(2):  # folding can undo the normal form and the other way round; twice is where it settles
         folded = unicodedata.normalize("NFKC", folded).casefold()
-    return " ".join(unicodedata.normalize("NFKC", folded).split()).strip(_EDGES)
+    spaced = " ".join(unicodedata.normalize("NFKC", folded).split())
+    ended = spaced.rstrip(_PUNCTUATION + ".,")
+    front = _FRONT.match(ended)
+    return ended[front.end() :] if front else ended or spaced
 
 
 def _unwrap(text: str) -> str:
-    return text.strip(_WRAPPING).removesuffix(".").strip(_WRAPPING)
+    bare = text.strip(_WRAPPING)
+    return bare.removesuffix("." if bare.endswith(".") else "。").strip(_WRAPPING)
