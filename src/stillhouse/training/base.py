@@ -1,0 +1,48 @@
+"""What every way of training takes and says, whatever the kind of student: `Job` in, `Progress` out. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from stillhouse.recipe import Recipe
+from stillhouse.records import Record
+
+
+class Progress(Record):
+    """Something a training run said. After a resume, steps since the last checkpoint are said again, with equal metrics."""
+
+    step: int
+    """Optimizer steps done."""
+    steps: int
+    """Of how many."""
+    metrics: dict[str, float] = {}
+    """`train/loss`, `train/kd_loss`, `train/ce_loss` (nats per supervised token), `train/learning_rate`, `train/grad_norm`,
+    `eval/loss` (on the valid split), `perf/tokens_per_second` (prompt and answer, padding excluded)."""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run, from folders to a folder."""
+
+    recipe: Recipe
+    dataset_folder: Path
+    work: Path
+    """Holds `checkpoints/` while it runs and `student/` when it is done."""
+    teacher_folder: Path | None
+    """A local teacher, for white-box methods."""
+    base_folder: Path | None
+    """Pretrained weights to start from."""
+    report: Callable[[Progress], None]
+    should_stop: Callable[[], bool]
+    """Asked once a step."""
+
+    @property
+    def student_folder(self) -> Path:
+        return self.work / "student"
+
+    @property
+    def checkpoints_folder(self) -> Path:
+        return self.work / "checkpoints"

@@ -1,0 +1,67 @@
+"""Before training: may these answers be trained on? After it: the student's folder, with a manifest that says what made it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stillhouse import __version__
+from stillhouse.artifacts import MANIFEST, write_manifest
+from stillhouse.dataset import Dataset
+from stillhouse.errors import PermissionRefusedError, TrainingError
+from stillhouse.records import fingerprint
+from stillhouse.students.base import Student
+from stillhouse.training.base import Job
+from stillhouse.training.durable import remove_drafts, whole_folder
+
+
+def check_terms(job: Job, dataset: Dataset) -> None:
+    """Raises PermissionRefusedError where an upstream's terms forbid training and the recipe does not name it."""
+    for upstream, answer in dataset.may_train.items():
+        if answer != "yes" and upstream not in job.recipe.teacher.allow_training:
+            raise PermissionRefusedError(
+                f"The dataset {dataset.name} holds answers of '{upstream}', whose terms forbid training on them ({answer}). "
+                f'To do it all the same, name it in the recipe: [teacher] allow_training = ["{upstream}"].'
+            )
+
+
+def run_identity(job: Job, dataset: Dataset) -> str:
+    """Hash of everything that decides the weights: a checkpoint of another run is not gone on with."""
+    recipe = job.recipe
+    neutral = {"checkpoint_every", "keep_checkpoints", "evaluate_every", "threads"}
+    decisive = (
+        recipe.student.json_bytes(),
+        recipe.method.json_bytes(),
+        recipe.training.model_copy(update=dict.fromkeys(neutral)).json_bytes(),
+    )
+    return fingerprint(*decisive, dataset.fingerprint.encode())
+
+
+def finished(job: Job) -> bool:
+    """Whether the student is there already, whole."""
+    remove_drafts(job.work)
+    return (job.student_folder / MANIFEST).exists()
+
+
+def write_student(job: Job, student: Student, dataset: Dataset, metrics: dict[str, float]) -> Path:
+    """Save `student` into `work/student/`, all of it or nothing. Raises TrainingError when the disk refuses."""
+    try:
+        with whole_folder(job.student_folder) as draft:
+            student.save(draft)
+            write_manifest(
+                draft,
+                kind=student.kind,
+                parameters=student.parameters,
+                name=job.recipe.name,
+                dataset=dataset.fingerprint,
+                teacher=job.recipe.teacher.model,
+                may_train=dataset.may_train,
+                overridden=tuple(
+                    name for name in job.recipe.teacher.allow_training if dataset.may_train.get(name, "yes") != "yes"
+                ),
+                recipe=job.recipe.model_dump(mode="json"),
+                metrics=metrics,
+                code_version=__version__,
+            )
+    except OSError as exc:
+        raise TrainingError(f"The trained student could not be written: {exc}. Make room and resume.") from exc
+    return job.student_folder
