@@ -18,7 +18,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "stillhouse"
 FLOORS: dict[int, tuple[str, ...]] = {
     1: ("errors", "records", "ids", "splice"),
     2: (
-        *("answers", "artifact", "chat", "completion", "dataset", "grade", "keys", "prices", "prompts", "recipe"),
+        *("answers", "artifact", "chat", "completion", "dataset", "generation", "grade", "keys", "prices", "prompts", "recipe"),
         *("registry", "route", "run", "settings", "signal", "sse", "transcript", "upstream"),
     ),
     3: ("artifacts", "assets", "files", "formats", "stores", "tasks"),

@@ -3,6 +3,7 @@
     StillhouseError
     |-- UsageError              the caller asked for something impossible (exit 2, HTTP 400)
     |   |-- RecipeError         a recipe that cannot be run as written
+    |   |-- ContextLengthError  a prompt longer than the model reads
     |   `-- FormatError         a foreign file that cannot be read
     |-- NotFoundError           no such thing (exit 5, HTTP 404)
     |-- ConflictError           it exists already, or is in use (exit 5, HTTP 409)
@@ -10,6 +11,7 @@
     |-- MissingExtraError       an optional dependency is not installed (exit 2)
     |-- StoreError              the store cannot keep what it was given (exit 69, HTTP 503)
     |   |-- StoreBusyError      another process holds the database (exit 75)
+    |   |-- CaptureLostError    an answer came and could not be kept (HTTP 502)
     |   `-- SchemaTooNewError   a newer Stillhouse wrote this database (exit 2)
     |-- UpstreamError           a model did not answer; carries what it said instead
     |   |-- UpstreamTimeoutError
@@ -45,6 +47,12 @@ class RecipeError(UsageError):
     """A recipe that cannot be run as written."""
 
     code = "invalid_recipe"
+
+
+class ContextLengthError(UsageError):
+    """A prompt longer than the model reads."""
+
+    code = "context_length_exceeded"
 
 
 class FormatError(UsageError):
@@ -101,6 +109,13 @@ class StoreBusyError(StoreError):
 
     exit_code = 75
     code = "store_busy"
+
+
+class CaptureLostError(StoreError):
+    """The upstream answered, and its answer could not be kept: asking again would be paid twice."""
+
+    http_status = 502
+    code = "capture_lost"
 
 
 class SchemaTooNewError(StoreError):

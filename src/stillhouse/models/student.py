@@ -1,0 +1,299 @@
+"""A student as a ChatModel: a child process that holds the weights, and the bounded queue in front of it.
+
+Here are processes, tickets and OpenAI's shapes; tokens and batches are the child's (`stillhouse.students.worker`, named by its
+module name only, so that no torch gets into the server). A child that dies fails the requests it had and is started again.
+One instance belongs to one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import struct
+import sys
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from stillhouse.chat import ChatRequest, ChatResponse, Chunk
+from stillhouse.errors import ContextLengthError, OverloadedError, StreamBrokenError, UpstreamError, UsageError
+from stillhouse.generation import Generation, Piece, read_generation
+from stillhouse.ids import new_id
+
+WORKER = "stillhouse.students.worker"
+HEADER = struct.Struct(">I")
+DEATHS_PER_MINUTE = 6
+"""After so many deaths within a minute a student is not started again until the minute is over."""
+LOAD_SECONDS = 300.0
+
+Event = Piece | Exception
+
+
+class StudentModel:
+    """Answers with the artifact in `folder`. The child starts with the first request, or with `warm`.
+
+    `batch` choices are answered at once and `queue` more may wait; past that, OverloadedError. `threads` of torch, 0: one a core.
+    """
+
+    def __init__(self, folder: Path, *, model_id: str, queue: int = 64, batch: int = 16, threads: int = 0) -> None:
+        self.model_id = model_id
+        self._command = (sys.executable, "-m", WORKER, str(folder), "--batch", str(batch), "--threads", str(threads))
+        self._capacity = queue + batch
+        self._batch = batch
+        self._taken = 0
+        """Choices accepted and not ended."""
+        self._seconds = 1.0
+        """How long an answer takes: an average that forgets."""
+        self._tickets: dict[int, asyncio.Queue[Event]] = {}
+        self._next_ticket = 0
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._starting: asyncio.Task[asyncio.subprocess.Process] | None = None
+        self._deaths: deque[float] = deque(maxlen=DEATHS_PER_MINUTE)
+        self._closed = False
+
+    # -- ChatModel -------------------------------------------------------------------------------------------------------
+
+    async def complete(self, request: ChatRequest) -> ChatResponse:
+        """Raises UsageError, OverloadedError, UpstreamError (503: the child died or cannot start)."""
+        generation = read_generation(request).model_copy(update={"stream": False})
+        async with contextlib.aclosing(self._pieces(generation)) as pieces:
+            ended = {piece.index: piece async for piece in pieces}
+        body = _body(self.model_id, "chat.completion")
+        body["choices"] = [_choice(ended[index], "message") for index in sorted(ended)]
+        body["usage"] = _usage(ended)
+        return ChatResponse.build(body)
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
+        """As `complete`; StreamBrokenError when the child dies midway. Closing the iterator frees the request's slots."""
+        generation = read_generation(request).model_copy(update={"stream": True})
+        with_usage = (request.body.get("stream_options") or {}).get("include_usage") is True
+        body = _body(self.model_id, "chat.completion.chunk") | ({"usage": None} if with_usage else {})
+        latest: dict[int, Piece] = {}
+        async with contextlib.aclosing(self._pieces(generation)) as pieces:
+            async for piece in pieces:
+                if piece.index not in latest:
+                    yield Chunk.build(body | {"choices": [_opening(piece.index)]})
+                latest[piece.index] = piece
+                if piece.text or piece.logprobs:
+                    yield Chunk.build(body | {"choices": [_choice(piece, "delta")]})
+                if piece.finish is not None:
+                    yield Chunk.build(body | {"choices": [_closing(piece)]})
+        if with_usage:
+            yield Chunk.build(body | {"choices": [], "usage": _usage(latest)})
+        yield Chunk.done()
+
+    async def close(self) -> None:
+        """Kill the child and wait until it is gone. What is under way fails."""
+        self._closed = True
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+        if self._process is not None:
+            await _end(self._process)
+        if self._reader is not None:
+            await self._reader
+
+    # -- the child -------------------------------------------------------------------------------------------------------
+
+    async def warm(self) -> None:
+        """Start the child and wait until its weights are loaded. Raises UpstreamError."""
+        await self._child()
+
+    async def check(self) -> None:
+        """Let it say one token. Raises UpstreamError, OverloadedError when it cannot."""
+        await self.complete(
+            ChatRequest.build(self.model_id, [{"role": "user", "content": "?"}], max_completion_tokens=1, temperature=0)
+        )
+
+    @property
+    def pid(self) -> int | None:
+        """Of the child, None while there is none."""
+        return None if self._process is None else self._process.pid
+
+    async def _child(self) -> asyncio.subprocess.Process:
+        """The running child; started if there is none. Several callers share one start."""
+        if self._process is not None:
+            return self._process
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._start())
+            self._starting.add_done_callback(self._started)
+        return await asyncio.shield(self._starting)
+
+    def _started(self, task: asyncio.Task[asyncio.subprocess.Process]) -> None:
+        self._starting = None
+        if not task.cancelled():
+            task.exception()  # looked at here, so that a restart nobody waits for does not complain
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        if self._closed:
+            raise _unavailable("The student was closed.")
+        await self._back_off()
+        process = await asyncio.create_subprocess_exec(
+            *self._command,
+            *("--parent", str(os.getpid())),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
+        )
+        try:
+            first = await asyncio.wait_for(_read(process), LOAD_SECONDS)
+            if "ready" not in first:
+                raise _unavailable(f"The student could not be loaded: {first.get('fatal')}")
+        except BaseException as exc:
+            self._deaths.append(time.monotonic())
+            await _end(process)
+            if isinstance(exc, (asyncio.IncompleteReadError, TimeoutError)):
+                raise _unavailable("The student's process ended, or hung, while it was loading; its log says why.") from exc
+            raise
+        self._process = process
+        self._reader = asyncio.create_task(self._listen(process))
+        return process
+
+    async def _back_off(self) -> None:
+        """Wait a little longer after each recent death. Raises UpstreamError after too many."""
+        now = time.monotonic()
+        recent = [death for death in self._deaths if now - death < 60]
+        if len(recent) >= DEATHS_PER_MINUTE:
+            raise _unavailable("The student's process dies again and again; it is tried again within a minute.", retry_after=60)
+        if len(recent) > 1:
+            await asyncio.sleep(min(0.25 * 2 ** len(recent), 5.0))
+
+    async def _listen(self, process: asyncio.subprocess.Process) -> None:
+        """Hand out what the child says until it dies; then fail its requests and start another."""
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                self._dispatch(await _read(process))
+        self._process = None
+        self._deaths.append(time.monotonic())
+        await _end(process)
+        for events in self._tickets.values():
+            events.put_nowait(StreamBrokenError("The student's process died.", status=503))
+        if not self._closed:
+            self._starting = asyncio.create_task(self._start())
+            self._starting.add_done_callback(self._started)
+
+    def _dispatch(self, frame: dict[str, Any]) -> None:
+        for fields in frame.get("pieces", ()):
+            piece = Piece(*fields)
+            if piece.ticket in self._tickets:
+                self._tickets[piece.ticket].put_nowait(piece)
+        if frame.get("refused") in self._tickets:
+            self._tickets[frame["refused"]].put_nowait(_refusal(frame))
+
+    # -- requests --------------------------------------------------------------------------------------------------------
+
+    async def _pieces(self, generation: Generation) -> AsyncIterator[Piece]:
+        """The pieces of one request until every choice has ended; abandoning it frees its slots."""
+        self._admit(generation.n)
+        ticket = self._next_ticket = self._next_ticket + 1
+        begun, ended = time.monotonic(), 0
+        begun_to_stream = False
+        process = None
+        try:
+            process = await self._child()
+            events = self._tickets[ticket] = asyncio.Queue()
+            _send(process, {"ask": ticket, "generation": generation.model_dump(mode="json")})
+            while ended < generation.n:
+                event = await events.get()
+                if isinstance(event, Exception):
+                    raise event if begun_to_stream or not isinstance(event, StreamBrokenError) else _unavailable(str(event))
+                begun_to_stream = generation.stream
+                ended += event.finish is not None
+                yield event
+            self._seconds += 0.1 * (time.monotonic() - begun - self._seconds)
+        finally:
+            self._taken -= generation.n
+            self._tickets.pop(ticket, None)
+            if ended < generation.n and process is not None and process is self._process:
+                _send(process, {"abort": ticket})
+
+    def _admit(self, choices: int) -> None:
+        if self._taken + choices > self._capacity:
+            wait = max(1.0, self._seconds)
+            raise OverloadedError(
+                f"The student '{self.model_id}' has {self._taken} answers under way or waiting, of {self._capacity} at most. "
+                f"Try again in {wait:.0f} s.",
+                retry_after=wait,
+            )
+        self._taken += choices
+
+
+# -- frames ----------------------------------------------------------------------------------------------------------------
+
+
+async def _read(process: asyncio.subprocess.Process) -> dict[str, Any]:
+    """The child's next frame. Raises IncompleteReadError at its end."""
+    assert process.stdout is not None
+    (length,) = HEADER.unpack(await process.stdout.readexactly(HEADER.size))
+    frame: dict[str, Any] = orjson.loads(await process.stdout.readexactly(length))
+    return frame
+
+
+def _send(process: asyncio.subprocess.Process, frame: dict[str, Any]) -> None:
+    """Buffered; what a dead child does not take is lost, and its death tells everybody who waits."""
+    assert process.stdin is not None
+    body = orjson.dumps(frame)
+    process.stdin.write(HEADER.pack(len(body)) + body)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Kill if need be, reap, and close the pipes."""
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    assert process.stdin is not None
+    process.stdin.close()
+    await process.wait()
+    with contextlib.suppress(ConnectionError):
+        await process.stdin.wait_closed()
+
+
+# -- failures and shapes ---------------------------------------------------------------------------------------------------
+
+
+def _unavailable(message: str, *, retry_after: int = 1) -> UpstreamError:
+    error = {"message": message, "type": "server_error", "param": None, "code": "student_unavailable"}
+    return UpstreamError(message, status=503, body=orjson.dumps({"error": error}), headers={"retry-after": str(retry_after)})
+
+
+def _refusal(frame: dict[str, Any]) -> Exception:
+    if frame["code"] == ContextLengthError.code:
+        return ContextLengthError(frame["message"])
+    if frame["code"] == "internal_error":
+        return UpstreamError(frame["message"], status=500)
+    return UsageError(frame["message"])
+
+
+def _body(model: str, kind: str) -> dict[str, Any]:
+    return {"id": new_id("chatcmpl"), "object": kind, "created": int(time.time()), "model": model}
+
+
+def _choice(piece: Piece, field: str) -> dict[str, Any]:
+    """A whole choice (`message`), or what is new in one (`delta`)."""
+    whole = field == "message"
+    return {
+        "index": piece.index,
+        field: {"role": "assistant", "content": piece.text, "refusal": None} if whole else {"content": piece.text},
+        "logprobs": None if piece.logprobs is None else {"content": piece.logprobs, "refusal": None},
+        "finish_reason": piece.finish if whole else None,
+    }
+
+
+def _opening(index: int) -> dict[str, Any]:
+    delta = {"role": "assistant", "content": "", "refusal": None}
+    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": None}
+
+
+def _closing(piece: Piece) -> dict[str, Any]:
+    return {"index": piece.index, "delta": {}, "logprobs": None, "finish_reason": piece.finish}
+
+
+def _usage(pieces: dict[int, Piece]) -> dict[str, int]:
+    prompt = max(piece.prompt_tokens for piece in pieces.values())
+    said = sum(piece.completion_tokens for piece in pieces.values())
+    return {"prompt_tokens": prompt, "completion_tokens": said, "total_tokens": prompt + said}

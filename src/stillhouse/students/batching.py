@@ -1,0 +1,241 @@
+"""Continuous batching for a decoder: requests join the running batch at any step and leave it when they are done.
+
+All rows share one key/value cache (`slots.py`). A step is one forward pass over the prompts that join, if any, and one over
+the last token of every row. Whether a row runs alone or in company changes neither its random numbers nor what it may look at.
+
+Shapes: B rows, P longest prompt that joins, T columns, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stillhouse.errors import ContextLengthError
+from stillhouse.generation import Generation, Piece
+from stillhouse.students.sampling import choose
+from stillhouse.students.slots import SlotCache
+from stillhouse.students.text_stream import TextStream
+
+PROMPT_TOKENS_PER_STEP = 4096
+"""Padded prompt tokens that may join in one step, so that a flood of prompts does not stall the rows under way."""
+
+
+class Row:
+    """One choice of one request, waiting or in a slot."""
+
+    def __init__(self, ticket: int, index: int, generation: Generation, prompt: list[int], limit: int, text: TextStream) -> None:
+        self.ticket = ticket
+        self.index = index
+        self.generation = generation
+        self.prompt = prompt
+        self.limit = limit
+        """Tokens it may still say, at the start."""
+        self.text = text
+        self.said: list[int] = []
+        self.unsent = ""
+        self.logprobs: list[dict[str, Any]] = []
+        seed = generation.seed if generation.seed is not None else random.SystemRandom().getrandbits(63)
+        self.numbers = random.Random(f"{seed}/{index}")
+
+    @property
+    def penalised(self) -> bool:
+        return bool(self.generation.presence_penalty or self.generation.frequency_penalty)
+
+    @property
+    def length(self) -> int:
+        """Columns of the cache it fills: all tokens but the newest, whose states are not computed yet."""
+        return len(self.prompt) + len(self.said) - 1
+
+    def piece(self, finish: str | None) -> Piece:
+        """What is unsent, handed out once."""
+        logprobs = self.logprobs if self.generation.logprobs else None
+        piece = Piece(self.ticket, self.index, self.unsent, len(self.prompt), len(self.said), finish, logprobs)
+        self.unsent, self.logprobs = "", []
+        return piece
+
+
+class BatchingEngine:
+    """Serves a `CausalStudent`. See `engines.Engine` for the protocol."""
+
+    def __init__(self, student: Any, *, batch: int = 16) -> None:
+        self._student = student
+        self._network = student.network
+        self._batch = batch
+        self.context = context_of(self._network.config)
+        self._ends = _end_tokens(student)
+        self._cache = SlotCache(self._network.config.get_text_config().num_hidden_layers, batch)
+        self._waiting: deque[Row] = deque()
+        self._rows: list[Row] = []
+        """Row i stands in slot i."""
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._waiting or self._rows)
+
+    def submit(self, ticket: int, generation: Generation) -> None:
+        """Raises ContextLengthError when the prompt leaves no room for an answer."""
+        prompt = self._student.prompt_ids(generation.messages)
+        room = self.context - len(prompt)
+        if room < 1:
+            raise ContextLengthError(
+                f"The prompt has {len(prompt)} tokens and this student reads at most {self.context}, answer included. Shorten it."
+            )
+        limit = min(generation.max_tokens, room)
+        for index in range(generation.n):
+            text = TextStream(self._student.decode, generation.stop)
+            self._waiting.append(Row(ticket, index, generation, prompt, limit, text))
+
+    def abort(self, ticket: int) -> None:
+        self._waiting = deque(row for row in self._waiting if row.ticket != ticket)
+        for slot in reversed(range(len(self._rows))):
+            if self._rows[slot].ticket == ticket:
+                self._leave(slot)
+
+    @torch.inference_mode()
+    def step(self) -> list[Piece]:
+        pieces = self._join()
+        if self._rows:
+            pieces += self._advance(0, self._read_tokens())
+        return pieces
+
+    def _join(self) -> list[Piece]:
+        """Put waiting rows into free slots: one forward pass over their prompts, and each one's first token."""
+        first = len(self._rows)
+        while self._waiting and len(self._rows) < self._batch:
+            widest = max(len(row.prompt) for row in [*self._rows[first:], self._waiting[0]])
+            if len(self._rows) > first and widest * (len(self._rows) - first + 1) > PROMPT_TOKENS_PER_STEP:
+                break
+            self._rows.append(self._waiting.popleft())
+        joining = self._rows[first:]
+        return self._advance(first, self._read_prompts(first, joining)) if joining else []
+
+    def _read_prompts(self, first: int, rows: Sequence[Row]) -> Tensor:
+        """Logits after each prompt, B x V. Prompts are padded on the right, where causal attention never looks."""
+        lengths = [len(row.prompt) for row in rows]
+        width = max(lengths)
+        tokens_BP = torch.tensor([row.prompt + [0] * (width - len(row.prompt)) for row in rows])
+        position_BP = torch.arange(width).expand(len(rows), -1)
+        mask_PP = self._mask(torch.ones(width, width, dtype=torch.bool).tril())
+        self._cache.write_prompts(first, len(rows), width)
+        ends = sorted(set(lengths))
+        logits_BEV = self._forward(
+            tokens_BP, position_BP, mask_PP.expand(len(rows), 1, -1, -1), torch.tensor(ends, dtype=torch.long) - 1
+        )
+        return logits_BEV[torch.arange(len(rows)), torch.tensor([ends.index(length) for length in lengths])]
+
+    def _read_tokens(self) -> Tensor:
+        """Logits after the newest token of every row, B x V."""
+        lengths = [row.length for row in self._rows]
+        width = max(lengths) + 1
+        length_B = torch.tensor(lengths)
+        tokens_B1 = torch.tensor([row.said[-1:] for row in self._rows])
+        mask_B11T = self._mask(torch.arange(width) <= length_B[:, None])[:, None, None]
+        self._cache.write_tokens(length_B, width)
+        return self._forward(tokens_B1, length_B[:, None], mask_B11T, 1)[:, -1]
+
+    def _forward(self, tokens: Tensor, positions: Tensor, mask: Tensor, keep: int | Tensor) -> Tensor:
+        logits: Tensor = self._network(
+            input_ids=tokens,
+            position_ids=positions,
+            attention_mask=mask,
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=keep,
+        ).logits
+        return logits
+
+    def _mask(self, allowed: Tensor) -> Tensor:
+        """Added to the attention scores: 0 where allowed, the type's least number elsewhere."""
+        dtype = self._network.dtype
+        return torch.zeros(allowed.shape, dtype=dtype).masked_fill_(~allowed, torch.finfo(dtype).min)
+
+    def _advance(self, first: int, logits_BV: Tensor) -> list[Piece]:
+        """Choose a token for each of the rows from slot `first` on; those that end leave."""
+        rows = self._rows[first:]
+        for at, row in enumerate(rows):
+            if row.penalised:
+                _penalise(logits_BV[at], row)
+        chosen_B = choose(
+            logits_BV,
+            torch.tensor([row.generation.temperature for row in rows]),
+            torch.tensor([row.generation.top_p for row in rows]),
+            torch.tensor([row.numbers.random() for row in rows], dtype=torch.double),
+        )
+        tokens = chosen_B.tolist()
+        self._note_logprobs(rows, logits_BV, tokens)
+        pieces = []
+        for slot, token in reversed(list(enumerate(tokens, start=first))):
+            piece = self._say(self._rows[slot], token)
+            if piece is not None:
+                pieces.append(piece)
+                if piece.finish is not None:
+                    self._leave(slot)
+        return pieces
+
+    def _say(self, row: Row, token: int) -> Piece | None:
+        """Add a token to a row's text; the piece to send, if there is something to send."""
+        row.said.append(token)
+        finish = None
+        if token in self._ends:
+            finish = "stop"
+        else:
+            row.unsent += row.text.push(token)
+            if row.text.stopped:
+                finish = "stop"
+            elif len(row.said) >= row.limit:
+                finish = "length"
+        if finish is not None:
+            row.unsent += row.text.end()
+        if finish is not None or (row.generation.stream and row.unsent):
+            return row.piece(finish)
+        return None
+
+    def _leave(self, slot: int) -> None:
+        last = len(self._rows) - 1
+        if slot != last:
+            self._cache.move(last, slot, self._rows[last].length)
+            self._rows[slot] = self._rows[last]
+        self._rows.pop()
+
+    def _note_logprobs(self, rows: Sequence[Row], logits_BV: Tensor, tokens: Sequence[int]) -> None:
+        for at, (row, token) in enumerate(zip(rows, tokens, strict=True)):
+            if row.generation.logprobs and token not in self._ends:
+                logprob_V = logits_BV[at].float().log_softmax(dim=-1)
+                top = logprob_V.topk(row.generation.top_logprobs).indices.tolist()
+                entries = [self._entry(other, float(logprob_V[other])) for other in [token, *top]]
+                row.logprobs.append({**entries[0], "top_logprobs": entries[1:]})
+
+    def _entry(self, token: int, logprob: float) -> dict[str, Any]:
+        text = str(self._student.tokenizer.decode([token]))
+        return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+
+
+def context_of(config: Any) -> int:
+    """Tokens, prompt and answer together, that a network can attend to. With a sliding window, the window: inside it full
+    attention is the same, and the cache keeps full attention only.
+    """
+    text = config.get_text_config()
+    limits = [getattr(text, name, None) for name in ("max_position_embeddings", "n_positions", "sliding_window")]
+    return min(limit for limit in [*limits, 2**31] if limit)
+
+
+def _end_tokens(student: Any) -> frozenset[int]:
+    """The tokens that end an answer: the tokenizer's, and those the folder's generation config adds."""
+    listed = student.network.generation_config.eos_token_id
+    more = listed if isinstance(listed, list) else [listed]
+    return frozenset(int(token) for token in [student.eos_id, *more] if token is not None)
+
+
+def _penalise(logits_V: Tensor, row: Row) -> None:
+    """OpenAI's penalties, in place: frequency x count + presence, for every token the row has said."""
+    counts = Counter(row.said)
+    if counts:
+        tokens = torch.tensor(list(counts))
+        times = torch.tensor([float(count) for count in counts.values()])
+        logits_V[tokens] -= row.generation.frequency_penalty * times + row.generation.presence_penalty
