@@ -13,6 +13,7 @@ from stillhouse.errors import NotFoundError
 from stillhouse.settings import Settings
 
 if TYPE_CHECKING:
+    from stillhouse.artifact import Artifact
     from stillhouse.dataset import Dataset
     from stillhouse.stores.base import Store
 
@@ -46,21 +47,37 @@ class Workspace:
 
     def dataset_folder(self, fingerprint: str) -> Path:
         """Where a version's files lie."""
-        return self.settings.datasets / fingerprint.removeprefix("sha256:")
+        return dataset_folder(self.settings, fingerprint)
+
+    def artifact(self, artifact_id: str) -> Artifact:
+        """A registered model's manifest. Raises NotFoundError."""
+        artifact = self.store.artifact(artifact_id)
+        if artifact is None:
+            raise NotFoundError(f"There is no model '{artifact_id}'. See what there is with: stillhouse models list")
+        return artifact
 
     def artifact_folder(self, artifact_id: str) -> Path:
         """Where a model's files lie: a registered artifact's folder, or a builtin's. Raises NotFoundError."""
         if artifact_id.startswith(BUILTIN):
             return builtin_folder(artifact_id.removeprefix(BUILTIN))
-        if self.store.artifact(artifact_id) is None:
-            raise NotFoundError(f"There is no model '{artifact_id}'. See what there is with: stillhouse models list")
-        return self.settings.artifacts / artifact_id
+        return self.settings.artifacts / self.artifact(artifact_id).id
+
+    def model_folder(self, name: str) -> Path:
+        """A model's folder: by artifact id, `builtin:NAME`, or the path of a folder somewhere else. Raises NotFoundError."""
+        if name.startswith(BUILTIN) or not Path(name).is_dir():
+            return self.artifact_folder(name)
+        return Path(name).absolute()
 
     def close(self) -> None:
         """Give the store's lock back. Safe to call twice."""
         if self._store is not None:
             self._store.close()
             self._store = None
+
+
+def dataset_folder(settings: Settings, fingerprint: str) -> Path:
+    """Where a dataset version's files lie."""
+    return settings.datasets / fingerprint.removeprefix("sha256:")
 
 
 def builtin_folder(name: str) -> Path:

@@ -8,15 +8,18 @@ A worker that dies cannot say so itself, and a server that was down cannot have 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from stillhouse.errors import NotFoundError
 from stillhouse.jobs import processes
 from stillhouse.jobs.journal import read_status
-from stillhouse.run import LEASE_SECONDS, Run
+from stillhouse.run import LEASE_SECONDS, Run, RunEvent
 from stillhouse.stores.base import RunStore
 
 OPEN_STATES = frozenset({"queued", "running", "stopping"})
 ENDED_STATES = frozenset({"succeeded", "failed", "stopped", "interrupted"})
+LOOK_SECONDS = 0.3
 
 
 def settle_all(store: RunStore, runs_folder: Path, kind: str | None = None) -> list[Run]:
@@ -52,3 +55,25 @@ def _ending(run: Run, folder: Path) -> dict[str, object]:
         return {"state": said.state, "finished": said.finished, "error": said.error, "result": dict(said.result)}
     error = f"Its process ({run.pid}) ended without a word at step {run.step}. What it printed: stillhouse train logs {run.id}"
     return {"state": "interrupted", "finished": int(time.time()), "error": error}
+
+
+def follow(
+    open_store: Callable[[], RunStore], run_id: str, runs_folder: Path, *, after: int = -1
+) -> Iterator[tuple[Run, list[RunEvent]]]:
+    """The run and what it said since the last look, again and again until it has ended; the last item is the end.
+
+    Raises NotFoundError. Asks the store a few times a second: a reader needs neither the worker nor the server.
+    """
+    while True:
+        store = open_store()
+        run = store.run(run_id)
+        if run is None:
+            raise NotFoundError(f"There is no run '{run_id}'. See what there is with: stillhouse train list")
+        run = settle(store, run, runs_folder)
+        while events := store.events(run_id, after=after):
+            yield run, events
+            after = events[-1].seq
+        yield run, []
+        if run.state in ENDED_STATES:
+            return
+        time.sleep(LOOK_SECONDS)

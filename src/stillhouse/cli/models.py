@@ -1,0 +1,49 @@
+"""`stillhouse models`: the students that were made, and models brought in from outside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stillhouse.cli.output import JsonFlag, Session, new_table, when
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command("list")
+def list_(ctx: typer.Context, json: JsonFlag = False) -> None:
+    """Every model, newest first."""
+    session: Session = ctx.obj
+    artifacts = sorted(session.workspace.store.artifacts(), key=lambda artifact: artifact.id, reverse=True)
+    table = new_table("model", "kind", ">parameters", ">bytes", "teacher", "made")
+    for artifact in artifacts:
+        numbers = f"{artifact.parameters:,}", f"{artifact.size_bytes:,}"
+        table.add_row(artifact.id, artifact.kind, *numbers, artifact.teacher or "-", when(artifact.created))
+    session.emit(artifacts, lambda: table)
+
+
+@app.command()
+def show(ctx: typer.Context, model: str, json: JsonFlag = False) -> None:
+    """One model's lineage: recipe, data, teacher, terms, measurements."""
+    session: Session = ctx.obj
+    session.emit(session.workspace.artifact(model))
+
+
+@app.command()
+def export(
+    ctx: typer.Context,
+    model: str,
+    out: Annotated[Path, typer.Option("--out", help="A new or empty folder.")],
+    json: JsonFlag = False,
+) -> None:
+    """Copy a model's files out, with a model card (README.md) and everything it was made from (run.json)."""
+    from stillhouse.cards import export_model
+
+    session: Session = ctx.obj
+    workspace = session.workspace
+    artifact = workspace.artifact(model)
+    files = export_model(artifact, workspace.artifact_folder(artifact.id), workspace.store.reports(), out)
+    session.say(f"{model} is in {out}: {len(files)} files.")
+    session.emit({"model": artifact.id, "folder": str(out), "files": files})

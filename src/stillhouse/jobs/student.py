@@ -1,0 +1,99 @@
+"""One training run's work: names become folders, progress becomes events, the student becomes a registered artifact.
+
+`train()` knows neither names nor store; here is where both sides meet. Everything is safe to repeat after a crash: the artifact's
+id comes from the run's, a finished student is not trained twice, a registered one not registered twice.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from stillhouse import __version__
+from stillhouse.artifact import Artifact
+from stillhouse.artifacts import MANIFEST, load_manifest
+from stillhouse.dataset import Dataset
+from stillhouse.files import write_atomic
+from stillhouse.formats.examples import read_manifest
+from stillhouse.jobs.claim import Claim, answer
+from stillhouse.recipe import Recipe, WhiteBox
+from stillhouse.run import Run
+from stillhouse.settings import Settings
+from stillhouse.training import Progress, train
+from stillhouse.workspace import Workspace, dataset_folder
+
+PATIENCE_SECONDS = 300.0
+
+
+def train_student(settings: Settings, run: Run, claim: Claim) -> str | None:
+    """Train what `run.spec` says; returns the artifact's id, None when it was asked to stop. Raises what `train` raises."""
+    recipe = Recipe.model_validate(run.spec["recipe"])
+    data = dataset_folder(settings, str(run.spec["dataset"]))
+    teacher, base, recipe = resolve_folders(settings, recipe)
+
+    def report(progress: Progress) -> None:
+        claim.journal.append(progress.message, step=progress.step, metrics=progress.metrics)
+        claim.progress(progress.step, progress.steps)
+
+    student = train(
+        recipe,
+        data,
+        settings.runs / run.id,
+        report=report,
+        should_stop=lambda: claim.should_stop,
+        teacher_folder=teacher,
+        base_folder=base,
+    )
+    if student is None:
+        return None
+    artifact = publish(student, settings, run, read_manifest(data))
+    claim.insist(lambda store: answer(store.put_artifact(artifact)), PATIENCE_SECONDS)
+    return artifact.id
+
+
+def resolve_folders(settings: Settings, recipe: Recipe) -> tuple[Path | None, Path | None, Recipe]:
+    """Folders of the teacher (where its scores are needed) and of the base; the recipe with its tokenizer as a folder.
+
+    Raises NotFoundError for a builtin or an artifact that is not there.
+    """
+    workspace = Workspace(settings)
+    try:
+        white_box = isinstance(recipe.method, WhiteBox) and recipe.teacher.model is not None
+        teacher = workspace.model_folder(str(recipe.teacher.model)) if white_box else None
+        base = workspace.model_folder(recipe.student.base) if recipe.student.base else None
+        if recipe.student.tokenizer:
+            tokenizer = str(workspace.model_folder(recipe.student.tokenizer))
+            recipe = recipe.model_copy(update={"student": recipe.student.model_copy(update={"tokenizer": tokenizer})})
+    finally:
+        workspace.close()
+    return teacher, base, recipe
+
+
+def publish(student: Path, settings: Settings, run: Run, dataset: Dataset) -> Artifact:
+    """Copy a finished student to the artifacts' folder with the run's lineage; its manifest is written last."""
+    identifier = run.id.replace("run-", "student-", 1)
+    target = settings.artifacts / identifier
+    if (target / MANIFEST).exists():
+        return load_manifest(target)
+    made = load_manifest(student)
+    artifact = made.model_copy(update={"id": identifier, **lineage(run, dataset)})
+    shutil.rmtree(target, ignore_errors=True)  # a copy that was cut off: it has no manifest
+    shutil.copytree(student, target, ignore=shutil.ignore_patterns(MANIFEST))
+    write_atomic(target / MANIFEST, artifact.json_bytes())
+    return artifact
+
+
+def lineage(run: Run, dataset: Dataset) -> dict[str, object]:
+    """What only the face knows about a student: which run, data, teacher and terms stand behind it."""
+    recipe = Recipe.model_validate(run.spec["recipe"])
+    teacher = recipe.teacher.model or next(iter(sorted(dataset.teachers, key=lambda model: -dataset.teachers[model])), None)
+    return {
+        "name": recipe.name,
+        "run": run.id,
+        "dataset": dataset.fingerprint,
+        "teacher": teacher,
+        "may_train": dataset.may_train,
+        "overridden": tuple(run.spec.get("overridden", ())),
+        "recipe": run.spec["recipe"],
+        "code_version": __version__,
+    }
