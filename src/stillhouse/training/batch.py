@@ -9,7 +9,7 @@ Shapes: B examples, T positions (padded), N supervised positions of the whole mi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -80,8 +80,13 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""
-        tensors = (tensor.to(device) for tensor in (self.tokens_BT, self.positions_N, self.targets_N, self.weights_N))
-        return Batch(self.examples, *tensors, real_tokens=self.real_tokens)
+        return replace(
+            self,
+            tokens_BT=self.tokens_BT.to(device),
+            positions_N=self.positions_N.to(device),
+            targets_N=self.targets_N.to(device),
+            weights_N=self.weights_N.to(device),
+        )
 
 
 def collate(rows: Sequence[Encoded], pad_id: int) -> Batch:

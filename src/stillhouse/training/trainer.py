@@ -122,7 +122,7 @@ class Trainer:
         parts = []
         for batch in batches:
             sums = self._objective.sums(self._network, batch)
-            (sums["loss"] / weight).backward()
+            torch.autograd.backward(sums["loss"] / weight)
             parts.append({name: value.detach() for name, value in sums.items()})
         norm = torch.nn.utils.clip_grad_norm_(self._network.parameters(), self._options.clip or math.inf)
         metrics = self._finite(batches, parts, norm, weight)
@@ -203,9 +203,11 @@ class Trainer:
 
 
 def _steps(options: Training, steps_per_epoch: int) -> int:
-    if (options.steps is None) == (options.epochs is None):
-        raise RecipeError("Say how long to train, in one way: [training] steps = 1000, or epochs = 3.")
-    return options.steps if options.epochs is None else math.ceil(options.epochs * steps_per_epoch)
+    if options.steps is not None and options.epochs is None:
+        return options.steps
+    if options.epochs is not None and options.steps is None:
+        return math.ceil(options.epochs * steps_per_epoch)
+    raise RecipeError("Say how long to train, in one way: [training] steps = 1000, or epochs = 3.")
 
 
 def _optimizer(network: Any, options: Training) -> torch.optim.Optimizer:
