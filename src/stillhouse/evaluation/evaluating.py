@@ -1,0 +1,109 @@
+"""The verb itself: candidates x examples x graders -> a Report, and the rows behind it.
+
+Everything is handed in, built; storing the report is `keeping`'s. Candidates answer one after the other, so that no one's latency
+is another one's load.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from stillhouse.dataset import Example
+from stillhouse.errors import UsageError
+from stillhouse.evaluation.answering import Candidate, Memory, Plan, answer_all
+from stillhouse.evaluation.scoring import differences, result, sliced
+from stillhouse.grade import Answered, Grader, ModelResult, Report
+from stillhouse.ids import new_id
+from stillhouse.prices import Prices
+
+TEACHER = "teacher"
+STUDENT = "student"
+
+Progress = Callable[[str, int, int], None]
+"""Called with the model's name, how many examples are done, and of how many."""
+
+
+async def evaluate(
+    plan: Plan,
+    candidates: Sequence[Candidate],
+    examples: Sequence[Example],
+    graders: Sequence[Grader],
+    *,
+    prices: Prices | None = None,
+    memory: Memory | None = None,
+    progress: Progress | None = None,
+) -> tuple[Report, list[Answered]]:
+    """Evaluate all candidates on all examples. The rows come candidate by candidate, each in the order of `examples`.
+
+    Raises UsageError when there is nothing to evaluate or a model is named twice, PermissionRefusedError when a key is refused,
+    and what a grader raises that cannot work.
+    """
+    _check(candidates, examples, graders)
+    names = [grader.name for grader in graders]
+    rows: dict[str, list[Answered]] = {}
+    for candidate in candidates:
+        told = _told(progress, candidate.name)
+        rows[candidate.name] = await answer_all(candidate, examples, graders, plan, memory or Memory(), told)
+    teacher = next((candidate.name for candidate in candidates if candidate.role == TEACHER), None)
+    results = tuple(
+        result(
+            candidate,
+            rows[candidate.name],
+            names,
+            plan,
+            teacher=rows[teacher] if teacher not in (None, candidate.name) else None,
+            prices=prices,
+        )
+        for candidate in candidates
+    )
+    report = Report(
+        id=new_id("report"),
+        name=plan.name,
+        created=int(time.time()),
+        dataset=plan.dataset,
+        split=plan.split,
+        examples=len(examples),
+        graders=tuple(names),
+        results=results,
+        differences=differences(dict(rows), _headline(results).model, names, seed=plan.seed),
+        settings=_settings(plan, rows[candidates[0].name], prices),
+    )
+    return report, [row for candidate in candidates for row in rows[candidate.name]]
+
+
+def headline(report: Report) -> ModelResult:
+    """Whom the report is about: the student, or the first model when there is none."""
+    return _headline(report.results)
+
+
+def _headline(results: Sequence[ModelResult]) -> ModelResult:
+    return next((each for each in results if each.role == STUDENT), results[0])
+
+
+def _told(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:
+    return None if progress is None else lambda done, total: progress(name, done, total)
+
+
+def _settings(plan: Plan, rows: Sequence[Answered], prices: Prices | None) -> dict[str, object]:
+    load = "one request at a time" if plan.concurrency == 1 else f"{plan.concurrency} requests at a time"
+    return {
+        **plan.model_dump(mode="json", exclude={"name", "dataset", "split"}),
+        "latency": f"whole answers, {load}",
+        "interval": "95 %; accuracy: Wilson; difference: paired bootstrap",
+        "slice_sizes": {key: len(members) for key, members in sliced(rows, plan.slices).items()},
+        "currency": None if prices is None else prices.currency,
+    }
+
+
+def _check(candidates: Sequence[Candidate], examples: Sequence[Example], graders: Sequence[Grader]) -> None:
+    if not candidates:
+        raise UsageError("There is no model to evaluate. Name one, e.g. --student ID.")
+    if not examples:
+        raise UsageError("There is no example to evaluate on: the split is empty. Splits are train, valid and test.")
+    if not graders:
+        raise UsageError("There is no grader. Name one, e.g. --grader exact.")
+    names = [candidate.name for candidate in candidates]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(f"'{twice[0]}' is named for two roles; a model is evaluated once.")

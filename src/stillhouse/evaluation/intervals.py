@@ -1,0 +1,65 @@
+"""Estimates with 95 % intervals: a share, the difference of two shares, and percentiles. Numbers in, `Interval`s out.
+
+Which interval is meant for what, with the formulas, stands in docs/evaluation.md. No model, no grader, no dataset here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from stillhouse.grade import Interval
+
+Z_95 = 1.959963984540054
+"""The standard normal's 0.975 quantile."""
+RESAMPLES = 10_000
+
+
+def share(passed: int, total: int) -> Interval:
+    """`passed` of `total` with the score interval of Wilson (JASA 22, 1927): good for small samples and near 0 and 1."""
+    assert 0 <= passed <= total and total > 0
+    value, z2 = passed / total, Z_95**2
+    centre = (value + z2 / (2 * total)) / (1 + z2 / total)
+    half = Z_95 / (1 + z2 / total) * math.sqrt(value * (1 - value) / total + z2 / (4 * total**2))
+    return Interval(value=value, low=min(value, max(0.0, centre - half)), high=max(value, min(1.0, centre + half)))
+
+
+def paired_difference(first: Sequence[bool], second: Sequence[bool], *, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
+    """Share of `first` minus share of `second`, which are about the same examples: percentile bootstrap over examples.
+
+    Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 13. An example's difference is -1, 0 or 1, so a resample
+    is one draw of how often each comes, from a multinomial: the distribution of drawing examples one by one, in O(resamples).
+    The same seed gives the same interval. Where no example differs the interval is [0, 0]: it knows only these examples.
+    """
+    import numpy as np  # half of what a command's start would cost, needed here alone
+
+    assert len(first) == len(second) > 0
+    total = len(first)
+    better = sum(a and not b for a, b in zip(first, second, strict=True))
+    worse = sum(b and not a for a, b in zip(first, second, strict=True))
+    shares = [better / total, worse / total, (total - better - worse) / total]
+    drawn = np.random.default_rng(seed).multinomial(total, shares, size=resamples)
+    low, high = np.quantile((drawn[:, 0] - drawn[:, 1]) / total, [0.025, 0.975])
+    return Interval(value=(better - worse) / total, low=float(low), high=float(high))
+
+
+def unpaired_difference(first: Interval, second: Interval) -> Interval:
+    """`first` minus `second`, which are about different examples: Newcombe's hybrid of two Wilson intervals.
+
+    Newcombe, Interval estimation for the difference between independent proportions, Statistics in Medicine 17 (1998), method 10.
+    """
+    value = first.value - second.value
+    low = value - math.hypot(first.value - first.low, second.high - second.value)
+    high = value + math.hypot(first.high - first.value, second.value - second.low)
+    return Interval(value=value, low=low, high=high)
+
+
+def percentile(values: Sequence[float], quantile: float) -> float | None:
+    """The value below which `quantile` (0 to 1) of `values` lie, interpolated linearly; None when there is none."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    position = quantile * (len(ordered) - 1)
+    below = math.floor(position)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (position - below)

@@ -1,0 +1,104 @@
+"""What rows add up to: accuracy whole and by slice, agreement with the teacher, latency, tokens, cost. Pure; asks nobody.
+
+A failed answer counts as wrong, in every share, and is counted apart.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from stillhouse.answers import final_answer, normalise
+from stillhouse.chat import Usage
+from stillhouse.evaluation.answering import Candidate, Plan
+from stillhouse.evaluation.intervals import paired_difference, percentile, share
+from stillhouse.grade import Answered, Difference, Interval, ModelResult
+from stillhouse.prices import Prices
+
+SMALLEST_LABEL = 5
+"""Rows; labels with fewer have no slice of their own. Metadata keys were asked for: all their values have one."""
+
+
+def passed(row: Answered, grader: str) -> bool:
+    """Whether an answer came and the grader passed it."""
+    return grader in row.grades and row.grades[grader].passed
+
+
+def result(
+    candidate: Candidate,
+    rows: Sequence[Answered],
+    graders: Sequence[str],
+    plan: Plan,
+    *,
+    teacher: Sequence[Answered] | None = None,
+    prices: Prices | None = None,
+) -> ModelResult:
+    """One candidate's line of the report. `teacher`: the teacher's rows about the same examples, in the same order."""
+    latencies = [row.latency_ms for row in rows if row.latency_ms is not None]
+    return ModelResult(
+        model=candidate.name,
+        role=candidate.role,
+        accuracy=_accuracy(rows, graders),
+        slices={key: _accuracy(members, graders) for key, members in sliced(rows, plan.slices).items()},
+        agreement=None if teacher is None else agreement(rows, teacher),
+        failed=sum(row.answer is None for row in rows),
+        latency_p50_ms=percentile(latencies, 0.5),
+        latency_p95_ms=percentile(latencies, 0.95),
+        prompt_tokens=sum(row.prompt_tokens or 0 for row in rows),
+        completion_tokens=sum(row.completion_tokens or 0 for row in rows),
+        cost=None if prices is None else _cost(candidate, rows, sum(latencies) / 1000 / plan.concurrency, prices),
+        parameters=candidate.parameters,
+        size_bytes=candidate.size_bytes,
+    )
+
+
+def sliced(rows: Sequence[Answered], keys: Sequence[str]) -> dict[str, list[Answered]]:
+    """Rows by `label=...` and by `key=...` for every metadata key asked for, largest slice first within each."""
+    labels = Counter(row.label for row in rows)
+    groups: dict[str, list[Answered]] = {}
+    for row in sorted(rows, key=lambda row: (-labels[row.label], row.label or "")):
+        if row.label is not None and labels[row.label] >= SMALLEST_LABEL:
+            groups.setdefault(f"label={row.label}", []).append(row)
+    for key in keys:
+        values = Counter(row.metadata[key] for row in rows if key in row.metadata)
+        for value, _ in sorted(values.items(), key=lambda item: (-item[1], item[0])):
+            groups[f"{key}={value}"] = [row for row in rows if row.metadata.get(key) == value]
+    return groups
+
+
+def agreement(rows: Sequence[Answered], teacher: Sequence[Answered]) -> float | None:
+    """Share of the examples the teacher answered where the final answers are the same after normalising; right or wrong."""
+    pairs = [(row.answer, its.answer) for row, its in zip(rows, teacher, strict=True) if its.answer is not None]
+    same = [answer is not None and _final(answer) == _final(its) for answer, its in pairs]
+    return sum(same) / len(same) if same else None
+
+
+def differences(
+    by_model: dict[str, Sequence[Answered]], first: str, graders: Sequence[str], *, seed: int = 0
+) -> tuple[Difference, ...]:
+    """Accuracy of the model `first` minus that of every other, paired by example."""
+    found = []
+    for other, rows in by_model.items():
+        for grader in graders if other != first else ():
+            verdicts = [[passed(row, grader) for row in its] for its in (by_model[first], rows)]
+            delta = paired_difference(*verdicts, seed=seed)
+            found.append(Difference(model=first, baseline=other, grader=grader, delta=delta))
+    return tuple(found)
+
+
+def _accuracy(rows: Sequence[Answered], graders: Sequence[str]) -> dict[str, Interval]:
+    return {grader: share(sum(passed(row, grader) for row in rows), len(rows)) for grader in graders}
+
+
+def _cost(candidate: Candidate, rows: Sequence[Answered], seconds: float, prices: Prices) -> float | None:
+    """By tokens where every answer said how many it took; by the time the machine was busy for local models."""
+    answered = [row for row in rows if row.answer is not None]
+    prompt = [row.prompt_tokens for row in answered if row.prompt_tokens is not None]
+    completion = [row.completion_tokens for row in answered if row.completion_tokens is not None]
+    known = len(prompt) == len(completion) == len(answered)
+    usage = Usage(sum(prompt), sum(completion)) if known else Usage()
+    return prices.cost(candidate.name, usage, seconds, local=candidate.local)
+
+
+def _final(answer: str) -> str:
+    return normalise(final_answer(answer))
