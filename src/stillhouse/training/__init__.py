@@ -10,6 +10,7 @@ from pathlib import Path
 
 from stillhouse.recipe import Recipe
 from stillhouse.registry import Table
+from stillhouse.students import STUDENTS
 from stillhouse.training.base import Job, Progress
 
 TRAINERS = Table(
@@ -45,5 +46,6 @@ def train(
     """
     work.mkdir(parents=True, exist_ok=True)
     job = Job(recipe, dataset_folder, work, teacher_folder, base_folder, report, should_stop)
+    STUDENTS.resolve(recipe.student.kind)  # first, because its message lists the kinds
     way: Callable[[Job], Path | None] = TRAINERS.resolve(recipe.student.kind)
     return way(job)
