@@ -45,8 +45,8 @@ class Piece(NamedTuple):
 
     ticket: int
     """The request, as the asker numbered it."""
-    index: int
-    """The choice, 0 to n - 1."""
+    choice: int
+    """Which of them, 0 to n - 1."""
     text: str
     prompt_tokens: int
     completion_tokens: int

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from stillhouse.errors import ContextLengthError
 from stillhouse.generation import Generation, Piece
 from stillhouse.students.batching import BatchingEngine, context_of
 from stillhouse.students.causal import CausalStudent
-
 from tests.students.tiny import tiny_spec, write_tokenizer
 
 
@@ -47,7 +45,7 @@ def finish(engine: BatchingEngine, steps: int = 2000) -> dict[tuple[int, int], l
         if not engine.busy:
             return pieces
         for piece in engine.step():
-            pieces.setdefault((piece.ticket, piece.index), []).append(piece)
+            pieces.setdefault((piece.ticket, piece.choice), []).append(piece)
     raise AssertionError(f"still busy after {steps} steps")
 
 
@@ -102,7 +100,7 @@ def test_random_joins_and_leaves_change_no_text(student: CausalStudent, seed: in
         for ticket in [ticket for ticket in gone if dice.random() < 0.3]:
             engine.abort(ticket)
         for piece in engine.step():
-            key = (piece.ticket, piece.index)
+            key = (piece.ticket, piece.choice)
             said[key] = said.get(key, "") + piece.text
     for ticket, generation in enumerate(requests):
         if ticket not in gone:

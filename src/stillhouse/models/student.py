@@ -14,7 +14,7 @@ import struct
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ class StudentModel:
         """Raises UsageError, OverloadedError, UpstreamError (503: the child died or cannot start)."""
         generation = read_generation(request).model_copy(update={"stream": False})
         async with contextlib.aclosing(self._pieces(generation)) as pieces:
-            ended = {piece.index: piece async for piece in pieces}
+            ended = {piece.choice: piece async for piece in pieces}
         body = _body(self.model_id, "chat.completion")
         body["choices"] = [_choice(ended[index], "message") for index in sorted(ended)]
         body["usage"] = _usage(ended)
@@ -77,9 +77,9 @@ class StudentModel:
         latest: dict[int, Piece] = {}
         async with contextlib.aclosing(self._pieces(generation)) as pieces:
             async for piece in pieces:
-                if piece.index not in latest:
-                    yield Chunk.build(body | {"choices": [_opening(piece.index)]})
-                latest[piece.index] = piece
+                if piece.choice not in latest:
+                    yield Chunk.build(body | {"choices": [_opening(piece.choice)]})
+                latest[piece.choice] = piece
                 if piece.text or piece.logprobs:
                     yield Chunk.build(body | {"choices": [_choice(piece, "delta")]})
                 if piece.finish is not None:
@@ -188,7 +188,7 @@ class StudentModel:
 
     # -- requests --------------------------------------------------------------------------------------------------------
 
-    async def _pieces(self, generation: Generation) -> AsyncIterator[Piece]:
+    async def _pieces(self, generation: Generation) -> AsyncGenerator[Piece, None]:
         """The pieces of one request until every choice has ended; abandoning it frees its slots."""
         self._admit(generation.n)
         ticket = self._next_ticket = self._next_ticket + 1
@@ -257,15 +257,20 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 
 def _unavailable(message: str, *, retry_after: int = 1) -> UpstreamError:
-    error = {"message": message, "type": "server_error", "param": None, "code": "student_unavailable"}
-    return UpstreamError(message, status=503, body=orjson.dumps({"error": error}), headers={"retry-after": str(retry_after)})
+    headers = {"retry-after": str(retry_after)}
+    return UpstreamError(message, status=503, body=_envelope(message, "student_unavailable"), headers=headers)
+
+
+def _envelope(message: str, code: str) -> bytes:
+    """What an upstream would have said."""
+    return orjson.dumps({"error": {"message": message, "type": "server_error", "param": None, "code": code}})
 
 
 def _refusal(frame: dict[str, Any]) -> Exception:
     if frame["code"] == ContextLengthError.code:
         return ContextLengthError(frame["message"])
     if frame["code"] == "internal_error":
-        return UpstreamError(frame["message"], status=500)
+        return UpstreamError(frame["message"], status=500, body=_envelope(frame["message"], frame["code"]))
     return UsageError(frame["message"])
 
 
@@ -277,7 +282,7 @@ def _choice(piece: Piece, field: str) -> dict[str, Any]:
     """A whole choice (`message`), or what is new in one (`delta`)."""
     whole = field == "message"
     return {
-        "index": piece.index,
+        "index": piece.choice,
         field: {"role": "assistant", "content": piece.text, "refusal": None} if whole else {"content": piece.text},
         "logprobs": None if piece.logprobs is None else {"content": piece.logprobs, "refusal": None},
         "finish_reason": piece.finish if whole else None,
@@ -290,7 +295,7 @@ def _opening(index: int) -> dict[str, Any]:
 
 
 def _closing(piece: Piece) -> dict[str, Any]:
-    return {"index": piece.index, "delta": {}, "logprobs": None, "finish_reason": piece.finish}
+    return {"index": piece.choice, "delta": {}, "logprobs": None, "finish_reason": piece.finish}
 
 
 def _usage(pieces: dict[int, Piece]) -> dict[str, int]:

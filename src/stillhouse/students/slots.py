@@ -55,30 +55,24 @@ class SlotLayer(CacheLayerMixin):  # type: ignore[misc]
 
     def __init__(self, cache: SlotCache) -> None:
         super().__init__()
+        self.keys: Tensor | None = None
+        self.values: Tensor | None = None
         self._cache = cache
         self.is_initialized = True
 
     def update(self, keys_BHQD: Tensor, values_BHQD: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Store the new states; give back what the new positions may look at."""
         cache = self._cache
-        self._reserve(keys_BHQD, values_BHQD, cache.width)
+        self.keys = keys_SHTD = _reserve(self.keys, keys_BHQD, cache.slots, cache.width)
+        self.values = values_SHTD = _reserve(self.values, values_BHQD, cache.slots, cache.width)
         if cache.at_B is None:
-            self.keys[cache.rows_B, :, : cache.width] = keys_BHQD
-            self.values[cache.rows_B, :, : cache.width] = values_BHQD
+            keys_SHTD[cache.rows_B, :, : cache.width] = keys_BHQD
+            values_SHTD[cache.rows_B, :, : cache.width] = values_BHQD
             return keys_BHQD, values_BHQD
-        self.keys[cache.rows_B, :, cache.at_B] = keys_BHQD[:, :, 0]
-        self.values[cache.rows_B, :, cache.at_B] = values_BHQD[:, :, 0]
+        keys_SHTD[cache.rows_B, :, cache.at_B] = keys_BHQD[:, :, 0]
+        values_SHTD[cache.rows_B, :, cache.at_B] = values_BHQD[:, :, 0]
         rows = len(cache.rows_B)
-        return self.keys[:rows, :, : cache.width], self.values[:rows, :, : cache.width]
-
-    def _reserve(self, keys_BHQD: Tensor, values_BHQD: Tensor, width: int) -> None:
-        have = 0 if self.keys is None else self.keys.shape[2]
-        if have < width:
-            columns = max(COLUMNS, have)
-            while columns < width:
-                columns *= 2
-            self.keys = _grown(self.keys, keys_BHQD, self._cache.slots, columns)
-            self.values = _grown(self.values, values_BHQD, self._cache.slots, columns)
+        return keys_SHTD[:rows, :, : cache.width], values_SHTD[:rows, :, : cache.width]
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Nothing: `update` reserves."""
@@ -93,9 +87,15 @@ class SlotLayer(CacheLayerMixin):  # type: ignore[misc]
         return -1
 
 
-def _grown(old_SHTD: Tensor | None, like_BHQD: Tensor, slots: int, columns: int) -> Tensor:
-    """A tensor of `columns` columns that begins with the old one's."""
+def _reserve(states_SHTD: Tensor | None, like_BHQD: Tensor, slots: int, width: int) -> Tensor:
+    """The same states with room for `width` columns at least."""
+    have = 0 if states_SHTD is None else states_SHTD.shape[2]
+    if states_SHTD is not None and have >= width:
+        return states_SHTD
+    columns = max(COLUMNS, have)
+    while columns < width:
+        columns *= 2
     new_SHTD = like_BHQD.new_zeros(slots, like_BHQD.shape[1], columns, like_BHQD.shape[3])
-    if old_SHTD is not None:
-        new_SHTD[:, :, : old_SHTD.shape[2]] = old_SHTD
+    if states_SHTD is not None:
+        new_SHTD[:, :, :have] = states_SHTD
     return new_SHTD

@@ -1,0 +1,290 @@
+"""A student as a client sees it: answers, streams, refusals, and what happens when its process is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from stillhouse.artifacts import register
+from stillhouse.chat import ChatRequest, Chunk
+from stillhouse.errors import ContextLengthError, OverloadedError, StreamBrokenError, UpstreamError, UsageError
+from stillhouse.models.student import StudentModel
+from tests.students.tiny import tiny_spec, write_tokenizer
+
+LONG = 200
+"""Tokens of an answer that is still under way when something happens to it."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifact of a decoder with random weights that never says its end token."""
+    from stillhouse.students.causal import CausalStudent
+
+    root = tmp_path_factory.mktemp("student")
+    spec = tiny_spec(write_tokenizer(root / "tokenizer"), initializer_range=0.3, tie_word_embeddings=False)
+    student = CausalStudent.build(spec, seed=3)
+    student.network.get_output_embeddings().weight.data[student.eos_id] = 0.0
+    student.save(root / "trained")
+    artifact = register(root / "trained", root / "artifacts", kind="causal", parameters=student.parameters)
+    return root / "artifacts" / artifact.id
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def model(folder: Path) -> AsyncIterator[StudentModel]:
+    """One child for all tests of this file that do not count on its limits."""
+    model = StudentModel(folder, model_id="student-1", threads=1)
+    yield model
+    await model.close()
+
+
+def ask(text: str = "hello", **parameters: Any) -> ChatRequest:
+    return ChatRequest.build("alias", [{"role": "user", "content": text}], **{"temperature": 0, "max_tokens": 8, **parameters})
+
+
+def content_of(chunks: list[Chunk]) -> str:
+    bodies = [chunk.body for chunk in chunks if chunk.body is not None]
+    return "".join(choice["delta"].get("content") or "" for body in bodies for choice in body["choices"])
+
+
+def gone(pid: int) -> bool:
+    """Whether the process has ended (a zombie that nobody has reaped has)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+async def until(condition: Any, seconds: float = 60.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+# -- answers ---------------------------------------------------------------------------------------------------------------
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_an_answer_has_openais_shape(model: StudentModel) -> None:
+    response = await model.complete(ask(n=2))
+    assert response.id is not None
+    assert response.body["object"] == "chat.completion"
+    assert response.body["model"] == "student-1"
+    assert [choice["index"] for choice in response.choices] == [0, 1]
+    assert all(choice["finish_reason"] == "length" for choice in response.choices)
+    assert response.body["usage"] == {"prompt_tokens": 12, "completion_tokens": 16, "total_tokens": 28}
+
+
+async def test_a_stream_says_what_the_whole_answer_says(model: StudentModel) -> None:
+    whole = await model.complete(ask(max_tokens=40))
+    chunks = [chunk async for chunk in model.stream(ask(max_tokens=40, stream=True, stream_options={"include_usage": True}))]
+    assert content_of(chunks) == whole.text
+    assert chunks[-1].is_done
+    usage = chunks[-2].body
+    assert usage is not None
+    assert usage["choices"] == []
+    assert usage["usage"] == whole.body["usage"]
+    assert chunks[-3].finish_reasons == {0: "length"}
+
+
+async def test_openais_own_types_accept_both(model: StudentModel) -> None:
+    from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+    response = await model.complete(ask(logprobs=True, top_logprobs=2))
+    assert ChatCompletion.model_validate(response.body, strict=True).choices[0].logprobs is not None
+    async for chunk in model.stream(ask(logprobs=True)):
+        if chunk.body is not None:
+            ChatCompletionChunk.model_validate(chunk.body, strict=True)
+
+
+async def test_many_at_once_get_the_answers_of_one_by_one(model: StudentModel) -> None:
+    requests = [ask(text, max_tokens=20) for text in ("a", "bc", "hello there", "x" * 50, "why", "z")]
+    together = await asyncio.gather(*(model.complete(request) for request in requests))
+    for request, response in zip(requests, together, strict=True):
+        assert (await model.complete(request)).text == response.text
+
+
+async def test_a_seed_is_kept_in_any_company(model: StudentModel) -> None:
+    request = ask(temperature=1.0, seed=11, max_tokens=30)
+    first = await model.complete(request)
+    among = await asyncio.gather(model.complete(request), *(model.complete(ask(temperature=1.0)) for _ in range(5)))
+    assert among[0].text == first.text
+
+
+async def test_text_parts_are_read_as_text(model: StudentModel) -> None:
+    parts = ChatRequest.build(
+        "x", [{"role": "user", "content": [{"type": "text", "text": "hel"}, {"type": "text", "text": "lo"}]}], temperature=0
+    )
+    assert (await model.complete(parts)).text == (await model.complete(ask("hello", max_tokens=None))).text
+
+
+# -- refusals --------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_prompt_beyond_the_context_is_an_error_with_openais_code(model: StudentModel) -> None:
+    with pytest.raises(ContextLengthError, match="256") as caught:
+        await model.complete(ask("x" * 300))
+    assert (caught.value.http_status, caught.value.code) == (400, "context_length_exceeded")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n": 9}, "n: .*less than or equal to 8, got 9"),
+        ({"temperature": -1}, "temperature"),
+        ({"top_p": 0}, "top_p"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_completion_tokens": 10**9}, "max_tokens"),
+        ({"stop": ["a"] * 17}, "stop"),
+        ({"stop": ""}, "at least one character"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"top_logprobs": 21, "logprobs": True}, "top_logprobs"),
+    ],
+)
+async def test_parameters_out_of_bounds_are_the_callers_mistake(
+    model: StudentModel, parameters: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        await model.complete(ask(**parameters))
+
+
+async def test_a_message_that_is_not_text_is_refused(model: StudentModel) -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:,"}}
+    with pytest.raises(UsageError, match="image_url"):
+        await model.complete(ChatRequest.build("x", [{"role": "user", "content": [image]}]))
+    with pytest.raises(UsageError, match="messages"):
+        await model.complete(ChatRequest.build("x", []))
+
+
+async def test_beyond_the_queue_is_overload_and_then_there_is_room_again(folder: Path) -> None:
+    model = StudentModel(folder, model_id="student-1", queue=2, batch=1, threads=1)
+    try:
+        results = await asyncio.gather(*(model.complete(ask()) for _ in range(8)), return_exceptions=True)
+        refused = [result for result in results if isinstance(result, OverloadedError)]
+        assert len(refused) == 5
+        assert all(error.retry_after >= 1 for error in refused)
+        assert [result for result in results if not isinstance(result, OverloadedError | UpstreamError)][0].text  # type: ignore[union-attr]
+        assert (await model.complete(ask())).text
+    finally:
+        await model.close()
+
+
+# -- leaving and dying -----------------------------------------------------------------------------------------------------
+
+
+async def test_readers_who_leave_free_their_slots(folder: Path) -> None:
+    model = StudentModel(folder, model_id="student-1", queue=0, batch=2, threads=1)
+    try:
+        for _ in range(60):
+            stream = model.stream(ask(max_tokens=LONG))
+            await anext(stream)
+            await stream.aclose()  # type: ignore[attr-defined]
+            waiting = asyncio.create_task(model.complete(ask(max_tokens=LONG)))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+        await model.check()
+        assert len((await model.complete(ask(n=2))).choices) == 2
+    finally:
+        await model.close()
+
+
+async def test_a_child_killed_midway_breaks_the_stream_and_the_next_request_is_answered(folder: Path) -> None:
+    model = StudentModel(folder, model_id="student-1", threads=1)
+    try:
+        await model.warm()
+        first = model.pid
+        assert first is not None
+        stream = model.stream(ask(max_tokens=LONG))
+        await anext(stream)
+        os.kill(first, signal.SIGKILL)
+        with pytest.raises(StreamBrokenError, match="died") as caught:
+            async for _ in stream:
+                pass
+        assert caught.value.status == 503
+        assert (await model.complete(ask())).text
+        assert model.pid not in (None, first)
+    finally:
+        await model.close()
+
+
+async def test_a_child_killed_under_a_plain_request_answers_503(folder: Path) -> None:
+    model = StudentModel(folder, model_id="student-1", threads=1)
+    try:
+        await model.warm()
+        assert model.pid is not None
+        os.kill(model.pid, signal.SIGSTOP)
+        waiting = asyncio.create_task(model.complete(ask()))
+        await asyncio.sleep(0)
+        os.kill(model.pid, signal.SIGKILL)
+        with pytest.raises(UpstreamError) as caught:
+            await waiting
+        assert caught.value.status == 503
+        assert caught.value.headers["retry-after"] == "1"
+    finally:
+        await model.close()
+
+
+async def test_a_folder_that_was_tampered_with_is_not_served(folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    with (copy / "tokenizer.json").open("a") as file:
+        file.write(" ")
+    model = StudentModel(copy, model_id="student-1")
+    try:
+        with pytest.raises(UpstreamError, match=r"tokenizer.json was changed") as caught:
+            await model.complete(ask())
+        assert caught.value.status == 503
+    finally:
+        await model.close()
+
+
+async def test_closing_reaps_the_child(folder: Path) -> None:
+    model = StudentModel(folder, model_id="student-1", threads=1)
+    await model.warm()
+    pid = model.pid
+    assert pid is not None
+    await model.close()
+    assert not Path(f"/proc/{pid}").exists()
+    with pytest.raises(UpstreamError, match="closed"):
+        await model.complete(ask())
+
+
+PARENT = """
+import asyncio, sys
+from pathlib import Path
+from stillhouse.models.student import StudentModel
+
+async def main():
+    model = StudentModel(Path(sys.argv[1]), model_id="x", threads=1)
+    await model.warm()
+    print(model.pid, flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_the_child_dies_with_a_parent_that_is_killed(folder: Path) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(folder)], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    with parent:
+        child = int(parent.stdout.readline())
+        assert not gone(child)
+        parent.kill()
+        parent.wait()
+    await until(lambda: gone(child))
