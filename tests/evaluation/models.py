@@ -46,7 +46,9 @@ def example(number: int, answer: str, question: str | None = None, **metadata: s
     return Example(id=f"e{number}", messages=prompt, answer=answer, split="test", group=f"g{number}", metadata=metadata)
 
 
-def row(number: int, *, right: bool, model: str = "m", grader: str = "exact", answer: str | None = "a", **more: object) -> Answered:
+def row(
+    number: int, *, right: bool, model: str = "m", grader: str = "exact", answer: str | None = "a", **more: object
+) -> Answered:
     grade = Grade(score=float(right), passed=right)
     fields = {"example": f"e{number}", "model": model, "answer": answer, "grades": {grader: grade} if answer is not None else {}}
     return Answered.model_validate({**fields, **more})

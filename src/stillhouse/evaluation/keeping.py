@@ -34,7 +34,7 @@ def pack(rows: Iterable[Answered]) -> bytes:
 def unpack(content: bytes) -> list[Answered]:
     """The rows of what `pack` made. Raises FormatError."""
     try:
-        lines = zstandard.ZstdDecompressor().decompressobj().decompress(content).splitlines()
+        lines = zstandard.ZstdDecompressor().decompress(content).splitlines()
         return [Answered.model_validate_json(line) for line in lines]
     except (zstandard.ZstdError, ValidationError) as exc:
         raise FormatError(f"This is no file of an evaluation's rows: {exc}.") from exc
