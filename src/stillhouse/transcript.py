@@ -1,0 +1,157 @@
+"""What was said, read from the bytes of an exchange: the prompt's messages, the answer as one chat.completion body.
+
+Readers of stored payloads use it (lists of messages, datasets, search); the gateway never changes a byte by it. Nothing here
+raises on foreign bytes: what cannot be read is left out, and the completion's state says that it was not whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from stillhouse.chat import Message
+from stillhouse.sse import iter_events
+
+
+def prompt_messages(request_raw: bytes) -> list[Message]:
+    """The messages of a request body; empty when there are none to read."""
+    messages = _object(request_raw).get("messages")
+    return [message for message in messages if isinstance(message, dict)] if isinstance(messages, list) else []
+
+
+def message_text(message: Mapping[str, Any]) -> str:
+    """The text of a message: its content, or its text parts, one a line."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return ""
+    return "\n".join(_part_text(part) for part in content if _part_text(part))
+
+
+def prompt_text(request_raw: bytes) -> str:
+    """All text of the prompt, for search."""
+    return "\n".join(message_text(message) for message in prompt_messages(request_raw))
+
+
+def answer_text(response_raw: bytes, stream: bool) -> str:
+    """All text of the answer (every choice), for search."""
+    choices = assemble(response_raw, stream).get("choices") or []
+    return "\n".join(message_text(choice.get("message") or {}) for choice in choices if isinstance(choice, dict))
+
+
+def answer_message(response_raw: bytes, stream: bool) -> Message:
+    """The first choice's message; empty when there is none."""
+    for choice in (assemble(response_raw, stream).get("choices") or [])[:1]:
+        message = choice.get("message") if isinstance(choice, dict) else None
+        if isinstance(message, dict):
+            return message
+    return {}
+
+
+def assemble(response_raw: bytes, stream: bool) -> dict[str, Any]:
+    """The answer as a chat.completion body; a stream's chunks are put together. Empty when nothing can be read."""
+    if not stream:
+        return _object(response_raw)
+    body: dict[str, Any] = {}
+    choices: dict[int, dict[str, Any]] = {}
+    for event in iter_events(response_raw):
+        if event.body is not None:
+            _add_chunk(body, choices, event.body)
+    if not body and not choices:
+        return {}
+    return {**body, "object": "chat.completion", "choices": [_finished(choices[index]) for index in sorted(choices)]}
+
+
+def _add_chunk(body: dict[str, Any], choices: dict[int, dict[str, Any]], chunk: dict[str, Any]) -> None:
+    for key, value in chunk.items():
+        if key != "choices" and (value is not None or key not in body):
+            body[key] = value
+    for part in _list_of_objects(chunk.get("choices")):
+        index = part.get("index")
+        index = index if isinstance(index, int) else 0
+        choice = choices.setdefault(
+            index, {"index": index, "message": {"role": "assistant", "content": None}, "logprobs": None, "finish_reason": None}
+        )
+        _add_choice(choice, part)
+
+
+def _add_choice(choice: dict[str, Any], part: dict[str, Any]) -> None:
+    for key, value in part.items():
+        if key == "delta" and isinstance(value, dict):
+            _add_delta(choice["message"], value)
+        elif key == "logprobs" and isinstance(value, dict):
+            choice["logprobs"] = _joined(choice["logprobs"] or {}, value)
+        elif key not in ("index", "delta") and value is not None:
+            choice[key] = value
+
+
+def _add_delta(message: dict[str, Any], delta: dict[str, Any]) -> None:
+    for key, value in delta.items():
+        if key == "role":
+            message["role"] = value or message["role"]
+        elif key == "tool_calls":
+            for call in _list_of_objects(value):
+                _add_tool_call(message, call)
+        elif isinstance(value, str):
+            message[key] = (message.get(key) or "") + value
+        elif isinstance(value, dict):  # the old `function_call`, audio, ...
+            message[key] = _joined(message.get(key) or {}, value)
+        elif value is not None or key not in message:
+            message[key] = value
+
+
+def _add_tool_call(message: dict[str, Any], call: dict[str, Any]) -> None:
+    calls = message.setdefault("tool_calls", [])
+    index = call.get("index")
+    known = next((c for c in calls if c.get("index") == index), None)
+    if known is None:
+        known = {"index": index}
+        calls.append(known)
+    for key, value in call.items():
+        if key == "function" and isinstance(value, dict):
+            known[key] = _joined(known.get(key) or {}, value)
+        elif value is not None:
+            known[key] = value
+
+
+def _joined(before: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """Strings and lists are continued, everything else replaced."""
+    joined = dict(before)
+    for key, value in more.items():
+        old = joined.get(key)
+        if isinstance(old, str) and isinstance(value, str):
+            joined[key] = old + value
+        elif isinstance(old, list) and isinstance(value, list):
+            joined[key] = [*old, *value]
+        elif value is not None or key not in joined:
+            joined[key] = value
+    return joined
+
+
+def _finished(choice: dict[str, Any]) -> dict[str, Any]:
+    """Tool calls lose the index that only streams have."""
+    for call in choice["message"].get("tool_calls", ()):
+        call.pop("index", None)
+    return choice
+
+
+def _part_text(part: object) -> str:
+    if isinstance(part, str):
+        return part
+    text = part.get("text") if isinstance(part, dict) else None
+    return text if isinstance(text, str) else ""
+
+
+def _list_of_objects(value: object) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
