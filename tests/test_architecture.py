@@ -18,13 +18,13 @@ SOURCE = Path(__file__).parent.parent / "src" / "stillhouse"
 FLOORS: dict[int, tuple[str, ...]] = {
     1: ("errors", "records", "ids", "splice"),
     2: (
-        *("answers", "artifact", "chat", "completion", "dataset", "generation", "grade", "keys", "prices", "prompts", "recipe"),
+        *("answers", "artifact", "chat", "completion", "dataset", "ending", "generation", "grade", "keys", "prices", "prompts", "recipe"),
         *("registry", "route", "run", "settings", "signal", "sse", "transcript", "upstream"),
     ),
     3: ("artifacts", "assets", "files", "formats", "stores", "tasks"),
     4: ("students", "models", "graders", "losses"),
-    5: ("apply", "capture", "curation", "evaluation", "labelling", "routing", "training"),
-    6: ("app", "api", "gateway", "jobs", "loop", "workspace"),
+    5: ("apply", "capture", "curation", "evaluation", "labelling", "metering", "routing", "training"),
+    6: ("app", "api", "gateway", "jobs", "loop", "server", "workspace"),
     7: ("cli", "demo"),
 }
 """Room -> floor. A new room is entered here and in docs/architecture.md, in one commit."""

@@ -1,0 +1,127 @@
+"""One ASGI application, one lifespan: the parts of the server, joined.
+
+It opens neither the store nor a socket: both are handed in, so that tests and commands decide where things lie.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from stillhouse.api.access import Access
+from stillhouse.api.asgi import Receive, Reply, Scope, Send
+from stillhouse.api.chat_completions import Completions
+from stillhouse.api.errors import envelope, error_reply
+from stillhouse.api.health import Health
+from stillhouse.api.models import Models
+from stillhouse.api.routes import refuse_unclassified, routes
+from stillhouse.api.stored import StoredCompletions
+from stillhouse.api.writes import Writes
+from stillhouse.capture import Recorder
+from stillhouse.errors import StillhouseError
+from stillhouse.gateway import Gateway
+from stillhouse.ids import new_id, uuid7_hex
+from stillhouse.metering import Meter
+from stillhouse.settings import Settings
+from stillhouse.stores.base import Store
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 30.0
+"""How long recordings whose clients have left may go on when the server is asked to stop."""
+
+
+class App:
+    """The server as an ASGI application.
+
+    `apply_writes` and `token` are for commands that write through it; without them `/api/writes` refuses everybody.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        *,
+        apply_writes: Callable[[bytes], bytes] | None = None,
+        token: str | None = None,
+        instance: str | None = None,
+    ) -> None:
+        self._store = store
+        self.gateway = Gateway(store, settings)
+        self.meter = Meter(store)
+        self.recorder = Recorder(store, settings, instance or new_id("server"), self.meter.count)
+        self.access = Access(settings, token)
+        table = routes(
+            self.access,
+            Completions(self.gateway.router, self.recorder, settings.max_body_bytes),
+            StoredCompletions(store, settings.max_body_bytes),
+            Models(self.gateway.router),
+            Health(self.recorder),
+            Writes(apply_writes or _refuse_writes, self.refresh),
+        )
+        refuse_unclassified(table)
+        self._inner = Starlette(routes=table, lifespan=self._lifespan, exception_handlers={HTTPException: _http_error})
+        self._inner.router.redirect_slashes = False
+
+    def refresh(self) -> None:
+        """Put what the store says now in force: models, routes, keys."""
+        self.gateway.refresh()
+        self.access.set_keys(self._store.keys())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._inner(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._serve(scope, receive, _with_headers(send))
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            self.access.check_origin(scope)
+        except StillhouseError as exc:
+            await error_reply(exc).send(send)
+            return
+        await self._inner(scope, receive, send)
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        self.refresh()
+        metering = asyncio.create_task(self.meter.run())
+        try:
+            yield
+        finally:
+            await self.recorder.drain(DRAIN_SECONDS)
+            metering.cancel()
+            await self.meter.flush()
+            await self.gateway.close()
+
+
+def _with_headers(send: Send) -> Send:
+    """Every response has a request id, which becomes the SDK's `request_id`, and is nothing a browser should guess at."""
+    added = [(b"x-request-id", b"req_" + uuid7_hex().encode()), (b"x-content-type-options", b"nosniff")]
+
+    async def send_with_headers(message: Scope) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], *added]
+        await send(message)
+
+    return send_with_headers
+
+
+async def _http_error(request: Request, exc: Exception) -> Response:
+    """No such route or method, in OpenAI's envelope."""
+    status = exc.status_code if isinstance(exc, HTTPException) else 404
+    message = f"Invalid URL ({request.method} {request.scope['path']})" if status == 404 else "Method not allowed"
+    reply = Reply.of(envelope(message, status, "not_found" if status == 404 else "method_not_allowed"), status)
+    headers = {**reply.headers, **(dict(exc.headers or {}) if isinstance(exc, HTTPException) else {})}
+    return Response(reply.body, status, headers)
+
+
+def _refuse_writes(_: bytes) -> bytes:
+    raise AssertionError("no token was given, so nobody gets here")

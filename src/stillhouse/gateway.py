@@ -1,0 +1,87 @@
+"""Names -> ChatModels: joins what the store knows (upstreams, artifacts, routes) into the table that a router holds.
+
+The server and the workspace both use it. It builds models and keeps them while their record stays the same, so a change of one
+route neither drops a connection nor restarts a student. It serves nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from stillhouse.artifact import Artifact
+from stillhouse.chat import ChatModel
+from stillhouse.models import MODELS
+from stillhouse.routing import Renamed, Router, Target
+from stillhouse.settings import Settings
+from stillhouse.stores.base import Store
+from stillhouse.upstream import Upstream
+
+log = logging.getLogger(__name__)
+
+
+class Gateway:
+    """The models of one data folder. `refresh` after a change in the store; `close` at the end."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self.router = Router()
+        self._store = store
+        self._settings = settings
+        self._built: dict[str, ChatModel] = {}
+        self._retired: list[ChatModel] = []
+
+    def refresh(self) -> None:
+        """Put what the store says now in force. Requests under way keep the model they have."""
+        upstreams, artifacts = self._store.upstreams(), self._store.artifacts()
+        built: dict[str, ChatModel] = {}
+        targets: dict[str, Target] = {}
+        catch_all = []
+        for upstream in upstreams:
+            model = self._keep(built, f"upstream {upstream.model_dump_json()}", partial(self._upstream, upstream))
+            targets.update((target.name, target) for target in _targets(upstream, model) if target.name not in targets)
+            if not upstream.models:
+                catch_all.append(Target(model, "", upstream.name, upstream.may_train, upstream.created, upstream.name))
+        for artifact in artifacts:
+            model = self._keep(built, f"artifact {artifact.id}", partial(self._student, artifact))
+            targets[artifact.id] = Target(model, artifact.id, artifact.id, created=artifact.created)
+        self._add_routes(targets, catch_all)
+        self._retired += [model for key, model in self._built.items() if key not in built]
+        self._built = built
+        self.router.swap(targets, catch_all)
+
+    async def close(self) -> None:
+        """Close every model: connections, and the students' processes."""
+        for model in [*self._built.values(), *self._retired]:
+            await model.close()
+        self._built, self._retired = {}, []
+
+    def _add_routes(self, targets: dict[str, Target], catch_all: list[Target]) -> None:
+        known = Router(targets, catch_all)
+        for route in self._store.routes():
+            if route.model not in targets and not catch_all:
+                log.warning("route '%s' points at '%s', which no upstream or artifact answers for", route.alias, route.model)
+                continue
+            to = known.resolve(route.model)
+            targets[route.alias] = Target(
+                Renamed(to.model, to.name), to.name, to.upstream, to.may_train, route.created, to.owner
+            )  # fmt: skip
+
+    def _keep(self, built: dict[str, ChatModel], key: str, build: Callable[[], ChatModel]) -> ChatModel:
+        model = built[key] = self._built.get(key) or build()
+        return model
+
+    def _upstream(self, upstream: Upstream) -> ChatModel:
+        model: ChatModel = MODELS.resolve("openai")(upstream)
+        return model
+
+    def _student(self, artifact: Artifact) -> ChatModel:
+        folder, settings = self._settings.artifacts / artifact.id, self._settings
+        build = MODELS.resolve("student")
+        model: ChatModel = build(folder, model_id=artifact.id, queue=settings.student_queue, batch=settings.student_batch)
+        return model
+
+
+def _targets(upstream: Upstream, model: ChatModel) -> Iterator[Target]:
+    for name in upstream.models:
+        yield Target(model, name, upstream.name, upstream.may_train, upstream.created, upstream.name)

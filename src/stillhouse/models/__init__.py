@@ -1,0 +1,15 @@
+"""Ways to answer a chat request: the table of kinds. Each file holds one ChatModel; none imports another."""
+
+from __future__ import annotations
+
+from stillhouse.registry import Table
+
+MODELS = Table(
+    "model",
+    "models",
+    {
+        "fake": "stillhouse.models.fake:FakeModel",
+        "openai": "stillhouse.models.openai:OpenAIModel",
+        "student": "stillhouse.models.student:StudentModel",
+    },
+)

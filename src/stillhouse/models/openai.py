@@ -1,0 +1,180 @@
+"""A ChatModel over HTTP: any server that speaks OpenAI's chat completions API.
+
+Bytes go out and come back untouched. It asks again only while nothing of an answer has come, follows no redirect, and sends no
+credential but the upstream's own, read from the environment at the moment it is needed. Keeping what passes is `capture`'s.
+The client is aiohttp because it was the fastest measured: docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncIterator, Mapping
+
+import aiohttp
+from yarl import URL
+
+from stillhouse.chat import ChatRequest, ChatResponse, Chunk
+from stillhouse.errors import StreamBrokenError, UpstreamError, UpstreamTimeoutError
+from stillhouse.sse import EventSplitter
+from stillhouse.upstream import Upstream
+
+MAX_RESPONSE_BYTES = 64 * 2**20
+"""Of one answer, decompressed."""
+MAX_ERROR_BYTES = 2**20
+MAX_RETRY_AFTER = 30.0
+"""Seconds; an upstream that asks for more patience has its answer passed on instead."""
+RETRIED = frozenset({429, 500, 502, 503, 504})
+AFTER_DONE = 1.0
+"""Seconds the upstream gets to close the stream after its end marker, so that the connection can be used again."""
+
+PASSED_ON = frozenset({"openai-beta", "idempotency-key", "traceparent", "tracestate"})
+"""Headers of the client that the upstream sees. A credential is never among them."""
+ANSWERED = ("content-type", "retry-after", "retry-after-ms", "x-should-retry", "x-request-id")
+"""Headers of the upstream's refusal that the client sees."""
+
+
+class OpenAIModel:
+    """One upstream and its pool of connections. Bound to the event loop it is first used in."""
+
+    def __init__(self, upstream: Upstream, environ: Mapping[str, str] = os.environ) -> None:
+        self._upstream = upstream
+        self._environ = environ
+        self._url = URL(upstream.base_url.rstrip("/") + "/chat/completions")
+        self._session: aiohttp.ClientSession | None = None
+
+    async def complete(self, request: ChatRequest) -> ChatResponse:
+        response = await self._open(request)
+        async with response:
+            raw = b"".join([part async for part in self._parts(response, b"")])
+            return ChatResponse(raw, {"content-type": response.headers.get("content-type", "application/json")})
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
+        response = await self._open(request)
+        splitter, done = EventSplitter(), False
+        async with response:
+            async for part in self._parts(response, None):
+                for chunk in splitter.feed(part):
+                    yield chunk
+                    done = done or chunk.is_done
+                if done:
+                    await _let_it_end(response)
+                    return
+        rest = splitter.end()
+        if rest is not None:
+            yield rest
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _open(self, request: ChatRequest) -> aiohttp.ClientResponse:
+        """The response once its status is a success. Raises UpstreamError with what was said instead."""
+        for attempt in range(1, self._upstream.max_retries + 2):
+            last = attempt > self._upstream.max_retries
+            try:
+                return await self._ask(request, attempt)
+            except UpstreamTimeoutError:
+                raise  # the upstream may be at work still: asking twice would make it worse
+            except UpstreamError as exc:
+                wait = _pause(exc, attempt)
+                if last or wait is None or (exc.status is not None and exc.status not in RETRIED):
+                    raise
+                await asyncio.sleep(wait)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _ask(self, request: ChatRequest, attempt: int) -> aiohttp.ClientResponse:
+        name = self._upstream.name
+        try:
+            async with asyncio.timeout(self._upstream.timeouts.connect + self._upstream.timeouts.first_byte):
+                response = await self._pool().post(
+                    self._url, data=request.raw, headers=self._headers(request), allow_redirects=False
+                )
+        except aiohttp.ConnectionTimeoutError as exc:
+            raise UpstreamTimeoutError(f"Upstream '{name}' could not be reached in time.", attempts=attempt) from exc
+        except TimeoutError as exc:
+            raise UpstreamTimeoutError(f"Upstream '{name}' did not begin to answer in time.", attempts=attempt) from exc
+        except (aiohttp.ClientError, OSError) as exc:
+            raise UpstreamError(f"Upstream '{name}' cannot be reached: {_reason(exc)}.", attempts=attempt) from exc
+        if response.status != 200:
+            raise await self._refusal(response, attempt)
+        return response
+
+    async def _refusal(self, response: aiohttp.ClientResponse, attempt: int) -> UpstreamError:
+        async with response:
+            try:
+                async with asyncio.timeout(self._upstream.timeouts.idle):
+                    body = await response.content.read(MAX_ERROR_BYTES)
+            except (TimeoutError, aiohttp.ClientError):
+                body = b""
+            said = f"Upstream '{self._upstream.name}' answered {response.status}."
+            if response.status < 400:
+                return UpstreamError(f"{said} Redirects are not followed: correct the base URL.", attempts=attempt)
+            headers = {name: response.headers[name] for name in ANSWERED if name in response.headers}
+            return UpstreamError(said, status=response.status, body=body, headers=headers, attempts=attempt)
+
+    async def _parts(self, response: aiohttp.ClientResponse, kept: bytes | None) -> AsyncIterator[bytes]:
+        """The body as it comes. `kept` (b"" to begin with) collects it for the error, None does not."""
+        name, total, limit = self._upstream.name, 0, self._upstream.timeouts.first_byte
+        try:
+            while True:
+                async with asyncio.timeout(limit):
+                    part = await response.content.readany()
+                if not part:
+                    return
+                total, limit = total + len(part), self._upstream.timeouts.idle
+                if total > MAX_RESPONSE_BYTES:
+                    raise StreamBrokenError(f"Upstream '{name}' sent more than {MAX_RESPONSE_BYTES} bytes.", body=kept or b"")
+                kept = None if kept is None else kept + part
+                yield part
+        except TimeoutError as exc:
+            raise UpstreamTimeoutError(f"Upstream '{name}' sent nothing for {limit:g} s.", body=kept or b"") from exc
+        except (aiohttp.ClientError, OSError) as exc:
+            raise StreamBrokenError(f"Upstream '{name}' broke off its answer: {_reason(exc)}.", body=kept or b"") from exc
+
+    def _headers(self, request: ChatRequest) -> dict[str, str]:
+        headers = {name: value for name, value in request.headers.items() if name in PASSED_ON}
+        headers["content-type"] = "application/json"
+        headers["accept-encoding"] = "identity"
+        variable = self._upstream.api_key_env
+        if variable:
+            key = self._environ.get(variable)
+            if not key:
+                raise UpstreamError(f"Upstream '{self._upstream.name}' needs a key: set {variable} where the server is started.")
+            headers["authorization"] = f"Bearer {key}"
+        return headers
+
+    def _pool(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._upstream.timeouts.connect),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                skip_auto_headers=("accept",),
+            )
+        return self._session
+
+
+async def _let_it_end(response: aiohttp.ClientResponse) -> None:
+    try:
+        async with asyncio.timeout(AFTER_DONE):
+            while await response.content.readany():
+                pass
+    except (TimeoutError, aiohttp.ClientError, OSError):
+        response.close()
+
+
+def _pause(exc: UpstreamError, attempt: int) -> float | None:
+    """Seconds to wait before the next attempt; None when the upstream asks for more than we wait."""
+    header, scale = ("retry-after-ms", 0.001) if "retry-after-ms" in exc.headers else ("retry-after", 1.0)
+    try:
+        asked = float(exc.headers[header]) * scale
+    except (KeyError, ValueError):
+        return min(0.5 * 2.0 ** (attempt - 1), 8.0) * random.uniform(0.75, 1.0)
+    return asked if 0 <= asked <= MAX_RETRY_AFTER else None
+
+
+def _reason(exc: BaseException) -> str:
+    return f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
