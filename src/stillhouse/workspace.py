@@ -7,14 +7,21 @@ commands take built objects from here and hand them down.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
+from stillhouse.artifacts import MANIFEST, files_of, load_manifest, register, verify
 from stillhouse.errors import NotFoundError
+from stillhouse.files import hash_file
+from stillhouse.records import fingerprint
 from stillhouse.settings import Settings
+from stillhouse.students.base import refuse_unsafe_files
+from stillhouse.weights import count_parameters
 
 if TYPE_CHECKING:
     from stillhouse.artifact import Artifact
+    from stillhouse.chat import ChatModel
     from stillhouse.dataset import Dataset
+    from stillhouse.grade import Grader
     from stillhouse.stores.base import Store
 
 BUILTIN = "builtin:"
@@ -28,6 +35,12 @@ class Workspace:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._store: Store | None = None
+        self._role: Literal["command", "worker"] = "command"
+
+    def share(self) -> None:
+        """From here on, hold the lock for each write only: for long commands, so that others can write meanwhile."""
+        self.close()
+        self._role = "worker"
 
     @property
     def store(self) -> Store:
@@ -35,8 +48,36 @@ class Workspace:
         if self._store is None:
             from stillhouse.stores.opening import open_store
 
-            self._store = open_store(self.settings, role="command")
+            self._store = open_store(self.settings, role=self._role)
         return self._store
+
+    def chat_model(self, name: str) -> ChatModel:
+        """Who answers for an alias, an upstream's model, an artifact or `builtin:NAME`. The caller closes it.
+
+        Raises NotFoundError, which lists what there is.
+        """
+        from stillhouse.gateway import Gateway
+        from stillhouse.models import MODELS
+        from stillhouse.routing import Renamed
+
+        if name.startswith(BUILTIN) or (Path(name) / MANIFEST).is_file():
+            build, options = (
+                MODELS.resolve("student"),
+                {"queue": self.settings.student_queue, "batch": self.settings.student_batch},
+            )
+            student: ChatModel = build(self.model_folder(name), model_id=name, **options)
+            return student
+        gateway = Gateway(self.store, self.settings)
+        gateway.refresh()
+        target = gateway.router.resolve(name)
+        return Renamed(target.model, target.name)
+
+    def grader(self, name: str) -> Grader:
+        """A grader by name. Raises UsageError, which lists what there is."""
+        from stillhouse.graders import GRADERS
+
+        grader: Grader = GRADERS.resolve(name)()
+        return grader
 
     def dataset(self, name: str) -> Dataset:
         """A version by name, `name@prefix` or fingerprint. Raises NotFoundError."""
@@ -67,6 +108,29 @@ class Workspace:
         if name.startswith(BUILTIN) or not Path(name).is_dir():
             return self.artifact_folder(name)
         return Path(name).absolute()
+
+    def add_model(self, folder: Path, *, name: str | None = None) -> Artifact:
+        """Copy a model folder in and enter it; one that is there already is returned as it is.
+
+        A folder of ours (exported, or builtin) keeps its id and lineage; any other must be what transformers saves for a causal
+        language model, and gets an id made of its content. Raises UsageError for a folder that cannot be loaded safely.
+        """
+        refuse_unsafe_files(folder)
+        if (folder / MANIFEST).is_file():
+            identifier = load_manifest(folder).id
+            lineage: dict[str, Any] = {"kind": "", "parameters": 0}  # its own manifest says
+        else:
+            content = fingerprint(*(f"{file} {hash_file(folder / file)}".encode() for file in files_of(folder)))
+            identifier = f"model-{content.removeprefix('sha256:')[:32]}"
+            lineage = {"kind": "causal", "parameters": count_parameters(folder), "name": name or folder.name}
+        known = self.store.artifact(identifier)
+        if known is not None:
+            return known
+        target = self.settings.artifacts / identifier
+        there = (target / MANIFEST).is_file()  # copied before a crash, but not entered
+        artifact = verify(target) if there else register(folder, self.settings.artifacts, identifier=identifier, **lineage)
+        self.store.put_artifact(artifact).result()
+        return artifact
 
     def close(self) -> None:
         """Give the store's lock back. Safe to call twice."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 import platform
 import shutil
 import sqlite3
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -27,6 +29,7 @@ app = typer.Typer()
 
 FIXED_SQLITE = (3, 51, 3)
 """From here on SQLite has the fix for the WAL-reset bug; before, one writing process (which Stillhouse ensures) avoids it."""
+REACH_SECONDS = 5.0
 
 
 class Finding(Record):
@@ -115,6 +118,17 @@ def _database(settings: Settings) -> Iterator[Finding]:
 
 def _upstreams(workspace: Workspace) -> Iterator[Finding]:
     for upstream in workspace.store.upstreams():
-        trouble = workspace.reach(upstream)
+        trouble = _trouble_reaching(upstream.base_url)
         verdict: Literal["ok", "problem"] = "problem" if trouble else "ok"
         yield Finding(check=f"upstream {upstream.name}", verdict=verdict, detail=trouble or upstream.base_url)
+
+
+def _trouble_reaching(base_url: str) -> str | None:
+    """None when anything answers there, a refusal for want of a key included: this asks whether it is there, not who we are."""
+    try:
+        urllib.request.urlopen(f"{base_url.rstrip('/')}/models", timeout=REACH_SECONDS).close()
+    except urllib.error.HTTPError as exc:
+        exc.close()
+    except (OSError, ValueError) as exc:
+        return f"{base_url} does not answer: {exc}"
+    return None

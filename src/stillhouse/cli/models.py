@@ -25,6 +25,21 @@ def list_(ctx: typer.Context, json: JsonFlag = False) -> None:
 
 
 @app.command()
+def add(
+    ctx: typer.Context,
+    folder: Annotated[str, typer.Argument(help="A folder as transformers saves it, an exported model, or builtin:NAME.")],
+    name: Annotated[str | None, typer.Option("--name", help="For people; the model's id is made of its content.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Copy a model in, so that it can be served, routed to, evaluated, or be a teacher with all its scores."""
+    session: Session = ctx.obj
+    workspace = session.workspace
+    artifact = workspace.add_model(workspace.model_folder(folder), name=name)
+    session.say(f"The model is {artifact.id}. Serve it under a name with: stillhouse route set ALIAS --model {artifact.id}")
+    session.emit(artifact)
+
+
+@app.command()
 def show(ctx: typer.Context, model: str, json: JsonFlag = False) -> None:
     """One model's lineage: recipe, data, teacher, terms, measurements."""
     session: Session = ctx.obj

@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from stillhouse.files import write_atomic
 from stillhouse.records import Record
 from stillhouse.run import RunEvent
 
@@ -90,13 +91,8 @@ def read_events(path: Path) -> list[RunEvent]:
 
 
 def write_status(folder: Path, status: Status) -> None:
-    """Replace `status.json` whole or not at all."""
-    temporary = folder / f"{STATUS}.{os.getpid()}"
-    with temporary.open("wb") as file:
-        file.write(status.json_bytes())
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / STATUS)
+    """Replace `status.json` whole or not at all. Raises StoreError."""
+    write_atomic(folder / STATUS, status.json_bytes())
 
 
 def read_status(folder: Path, epoch: int) -> Status | None:

@@ -13,7 +13,7 @@ from stillhouse import __version__
 from stillhouse.artifact import Artifact
 from stillhouse.artifacts import MANIFEST, load_manifest
 from stillhouse.dataset import Dataset
-from stillhouse.files import write_atomic
+from stillhouse.files import finish_directory
 from stillhouse.formats.examples import read_manifest
 from stillhouse.jobs.claim import Claim, answer
 from stillhouse.recipe import Recipe, WhiteBox
@@ -79,7 +79,7 @@ def publish(student: Path, settings: Settings, run: Run, dataset: Dataset) -> Ar
     artifact = made.model_copy(update={"id": identifier, **lineage(run, dataset)})
     shutil.rmtree(target, ignore_errors=True)  # a copy that was cut off: it has no manifest
     shutil.copytree(student, target, ignore=shutil.ignore_patterns(MANIFEST))
-    write_atomic(target / MANIFEST, artifact.json_bytes())
+    finish_directory(target, MANIFEST, artifact.json_bytes())
     return artifact
 
 

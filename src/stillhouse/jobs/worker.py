@@ -27,6 +27,8 @@ from stillhouse.settings import Settings
 from stillhouse.stores.base import Store
 from stillhouse.stores.opening import open_store
 
+STORE_PATIENCE_SECONDS = 5.0
+"""How long one write waits for somebody else's lock before the worker goes on with its work and tries again later."""
 PATIENCE_SECONDS = 300.0
 """How long the run's end is offered to a store that is away; after that `status.json` speaks for it."""
 
@@ -74,7 +76,7 @@ def _claim(settings: Settings, run_id: str) -> tuple[Run, Claim]:
 
 
 def _open(settings: Settings) -> Store:
-    return open_store(settings, role="worker")
+    return open_store(settings, role="worker", patience=STORE_PATIENCE_SECONDS)
 
 
 def _work(settings: Settings, run: Run, claim: Claim) -> Status:

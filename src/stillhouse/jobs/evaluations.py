@@ -1,0 +1,147 @@
+"""Evaluations by name: the dataset, the models and the graders are looked up, the verb is called, the report is kept.
+
+What an evaluation is stands in `stillhouse.evaluation`. One that was killed goes on from its journal when it is started again;
+one that ended leaves no journal, so that the next asks afresh.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from stillhouse.apply import Journal, Outcome
+from stillhouse.artifact import Artifact
+from stillhouse.artifacts import load_manifest
+from stillhouse.dataset import Dataset, Example, Split
+from stillhouse.errors import NotFoundError
+from stillhouse.evaluation import (
+    Candidate,
+    Focus,
+    Memory,
+    Plan,
+    evaluate,
+    failures,
+    focus_on,
+    headline,
+    keep_report,
+    rows_of,
+)
+from stillhouse.evaluation.evaluating import Progress
+from stillhouse.files import Files
+from stillhouse.formats.examples import read_examples
+from stillhouse.grade import Answered, Report
+from stillhouse.prices import load_prices
+from stillhouse.records import canonical_json, fingerprint
+from stillhouse.workspace import BUILTIN, Workspace
+
+
+async def evaluate_models(
+    workspace: Workspace,
+    dataset: Dataset,
+    models: Mapping[str, str],
+    plan: Plan,
+    graders: Sequence[str],
+    *,
+    split: Split = "test",
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Evaluate `models` (role -> name) on a split of `dataset`, or on `limit` examples of it, and keep the report with its rows.
+
+    Raises NotFoundError, UsageError, PermissionRefusedError, ConflictError when another process is at the same evaluation.
+    """
+    plan = plan.model_copy(update={"dataset": dataset.fingerprint, "split": split})
+    examples = sample(read_examples(workspace.dataset_folder(dataset.fingerprint), split), limit)
+    built = [workspace.grader(name) for name in graders]
+    prices = load_prices(workspace.settings.prices)
+    resolved = {name: _target(workspace, name) for name in models.values()}
+    async with AsyncExitStack() as stack:
+        candidates = []
+        for role, name in models.items():
+            candidates.append(_candidate(workspace, role, name, resolved[name]))
+            stack.push_async_callback(candidates[-1].model.close)
+        journal = stack.enter_context(Journal(_journal_path(workspace, plan, resolved), Outcome))
+        memory = Memory(seen={outcome.key: outcome for outcome in journal.items()}, keep=journal.add)
+        report, rows = await evaluate(plan, candidates, examples, built, prices=prices, memory=memory, progress=progress)
+        report = report.model_copy(update={"settings": {**report.settings, "resolved": resolved, "limit": limit}})
+        report = keep_report(report, rows, store=workspace.store, put=files(workspace).put)
+        journal.drop()
+    return report
+
+
+def sample(examples: Sequence[Example], limit: int | None) -> list[Example]:
+    """`limit` of the examples, in their order, chosen by id: ids are hashes, so it is a random sample, and always the same."""
+    if limit is None or limit >= len(examples):
+        return list(examples)
+    chosen = {example.id for example in sorted(examples, key=lambda example: example.id)[:limit]}
+    return [example for example in examples if example.id in chosen][:limit]
+
+
+def find_report(workspace: Workspace, name: str) -> Report:
+    """A report by its id, or the newest of a name. Raises NotFoundError."""
+    report = workspace.store.report(name)
+    if report is None:
+        report = max(workspace.store.reports(name), key=lambda each: each.id, default=None)
+    if report is None:
+        raise NotFoundError(f"There is no report '{name}'. See what there is with: stillhouse eval list")
+    return report
+
+
+def report_rows(workspace: Workspace, report: Report) -> list[Answered]:
+    """Everything that was answered. Raises NotFoundError when the rows were not kept."""
+    return rows_of(report, files(workspace).get)
+
+
+def report_examples(workspace: Workspace, report: Report) -> list[Example]:
+    """The evaluated split, whole. Raises NotFoundError when the dataset is gone."""
+    return read_examples(workspace.dataset_folder(report.dataset), _split(report.split))
+
+
+def report_focus(workspace: Workspace, report: Report, *, model: str | None = None, grader: str | None = None) -> Focus:
+    """What a report's failures have in common; of the headline's model and the first grader unless others are named."""
+    model, grader = model or headline(report).model, grader or report.graders[0]
+    failed = failures(report_rows(workspace, report), model=model, grader=grader)
+    return focus_on(report, failed, report_examples(workspace, report), model=model, grader=grader)
+
+
+def files(workspace: Workspace) -> Files:
+    """Where rows are kept."""
+    return Files(workspace.settings.files)
+
+
+def _candidate(workspace: Workspace, role: str, name: str, target: str) -> Candidate:
+    artifact = _artifact(workspace, target)
+    return Candidate(
+        role=role,
+        name=name,
+        model=workspace.chat_model(name),
+        parameters=artifact.parameters if artifact else None,
+        size_bytes=artifact.size_bytes if artifact else None,
+        local=artifact is not None or target.startswith(BUILTIN),
+    )
+
+
+def _target(workspace: Workspace, name: str) -> str:
+    """What an alias stands for now."""
+    return next((route.model for route in workspace.store.routes() if route.alias == name), name)
+
+
+def _artifact(workspace: Workspace, name: str) -> Artifact | None:
+    if not name.startswith(BUILTIN):
+        return workspace.store.artifact(name)
+    try:
+        return load_manifest(workspace.model_folder(name))
+    except NotFoundError:
+        return None
+
+
+def _journal_path(workspace: Workspace, plan: Plan, resolved: Mapping[str, str]) -> Path:
+    """One file for what is asked of whom: another plan, or an alias that points elsewhere now, starts afresh."""
+    digest = fingerprint(plan.json_bytes(), canonical_json(dict(resolved))).removeprefix("sha256:")
+    return workspace.settings.data_dir / "evals" / f"{digest[:32]}.jsonl"
+
+
+def _split(name: str) -> Split:
+    splits: dict[str, Split] = {"train": "train", "valid": "valid", "test": "test"}
+    return splits[name]

@@ -1,0 +1,163 @@
+"""The whole loop of one recipe: data -> dataset -> student -> report. Each station is a verb of its own; here is their order.
+
+What runs for long runs where it always does (training in a detached process); how it is waited for is handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stillhouse.artifact import Artifact
+from stillhouse.artifacts import MANIFEST, load_manifest
+from stillhouse.completion import Completion, CompletionQuery
+from stillhouse.curation import Collected, Options, build, collect, collect_rows, keep_right, save
+from stillhouse.curation.collect import joined
+from stillhouse.dataset import Dataset, Split
+from stillhouse.errors import RecipeError, TrainingError
+from stillhouse.evaluation import Candidate, Plan, evaluate, keep_report
+from stillhouse.files import Files
+from stillhouse.formats import FORMATS, format_of
+from stillhouse.formats.examples import read_examples
+from stillhouse.grade import Report
+from stillhouse.jobs import local
+from stillhouse.jobs.planning import plan_training
+from stillhouse.prices import load_prices
+from stillhouse.recipe import DataSource, Recipe
+from stillhouse.records import Record
+from stillhouse.run import Run
+from stillhouse.workspace import BUILTIN, Workspace
+
+PAGE = 1000
+
+
+class Distilled(Record):
+    """What came out of a loop."""
+
+    dataset: Dataset
+    run: Run
+    model: Artifact
+    report: Report
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How the caller takes part: `say` hears what happens, `wait` returns a run when it has ended."""
+
+    wait: Callable[[str], Run]
+    say: Callable[[str], None]
+    allow: Sequence[str] = field(default_factory=tuple)
+    """Upstreams whose terms are overridden by name."""
+
+
+async def distill(workspace: Workspace, recipe: Recipe, steps: Steps) -> Distilled:
+    """The loop. Raises what its stations raise, and TrainingError when the run did not succeed."""
+    workspace.share()
+    dataset = await make_dataset(workspace, recipe.data)
+    steps.say(f"Dataset {dataset.name} {dataset.fingerprint[:19]}: {_counts(dataset)}")
+    planned = plan_training(workspace, recipe, dataset, allow=steps.allow)
+    local.submit(workspace.store, workspace.settings, planned)
+    steps.say(f"Run {planned.id} has started.")
+    run = steps.wait(planned.id)
+    if run.state != "succeeded":
+        raise TrainingError(f"Run {run.id} is {run.state}. {run.error or ''} Go on with: stillhouse train resume {run.id}")
+    artifact = workspace.artifact(str(run.result["artifact"]))
+    steps.say(f"The student is {artifact.id}. Evaluating it on the test split.")
+    report = await judge(workspace, recipe, dataset, artifact)
+    return Distilled(dataset=dataset, run=run, model=artifact, report=report)
+
+
+async def make_dataset(workspace: Workspace, source: DataSource) -> Dataset:
+    """The dataset a recipe speaks of: one that is there, or a version made of files or stored completions."""
+    given = [name for name in ("dataset", "completions", "train") if getattr(source, name) is not None]
+    if len(given) != 1:
+        raise RecipeError(
+            f"[data] says {' and '.join(given) or 'nothing'}; it needs one of `dataset` (a name), `completions` (a filter) "
+            "or `train` (a file; on the command line --train FILE)."
+        )
+    if source.dataset is not None:
+        return workspace.dataset(source.dataset)
+    if source.completions is not None:
+        collected = collect(_completions(workspace, source.completions), workspace.store.payload)
+    else:
+        collected = _read_files(source)
+    if source.only_right is not None:
+        collected = await keep_right(collected, workspace.grader(source.only_right))
+    # Files with a test file of their own are somebody's benchmark: its rows all stay, and train rows that ask the same go.
+    files = collected.given_splits
+    options = Options(
+        shares=source.split, seed=source.seed, near_duplicates=None if files else 0.9, leaks="drop" if files else "fail"
+    )
+    version = build(source.name, collected, options, recipe={"data": source.model_dump(mode="json")})
+    return save(version, workspace.dataset_folder, workspace.store)
+
+
+async def judge(workspace: Workspace, recipe: Recipe, dataset: Dataset, artifact: Artifact) -> Report:
+    """The student, its teacher if the recipe names one, and its base as it was, on the test split; the report is kept."""
+    examples = read_examples(workspace.dataset_folder(dataset.fingerprint), "test")[: recipe.evaluation.limit]
+    graders = [workspace.grader(name) for name in recipe.evaluation.graders]
+    plan = Plan(
+        name=recipe.name, dataset=dataset.fingerprint, slices=recipe.evaluation.slices, max_tokens=recipe.evaluation.max_tokens
+    )
+    candidates = list(_candidates(workspace, recipe, artifact))
+    try:
+        report, rows = await evaluate(plan, candidates, examples, graders, prices=load_prices(workspace.settings.prices))
+    finally:
+        for candidate in candidates:
+            await candidate.model.close()
+    return keep_report(report, rows, store=workspace.store, put=Files(workspace.settings.files).put)
+
+
+def _candidates(workspace: Workspace, recipe: Recipe, artifact: Artifact) -> Iterator[Candidate]:
+    yield _candidate(workspace, "student", artifact.id, artifact)
+    if recipe.teacher.model is not None:
+        yield _candidate(workspace, "teacher", recipe.teacher.model, _manifest(workspace, recipe.teacher.model))
+    if recipe.student.base is not None:
+        base = workspace.add_model(workspace.model_folder(recipe.student.base))
+        yield _candidate(workspace, "base", base.id, base)
+
+
+def _candidate(workspace: Workspace, role: str, name: str, manifest: Artifact | None) -> Candidate:
+    sizes: dict[str, Any] = {}
+    if manifest is not None:
+        sizes = {"parameters": manifest.parameters, "size_bytes": manifest.size_bytes, "local": True}
+    return Candidate(role=role, name=name, model=workspace.chat_model(name), **sizes)
+
+
+def _manifest(workspace: Workspace, name: str) -> Artifact | None:
+    """Of a model that lies here; None for one behind an API."""
+    here = name.startswith(BUILTIN) or (Path(name) / MANIFEST).is_file() or workspace.store.artifact(name) is not None
+    return load_manifest(workspace.model_folder(name)) if here else None
+
+
+def _read_files(source: DataSource) -> Collected:
+    """Rows of the named files, each file a split of its own; with a train file alone, the splits are drawn."""
+    files: dict[Split, str | None] = {"train": source.train, "valid": source.valid, "test": source.test}
+    parts = []
+    for split, name in files.items():
+        if name is not None:
+            path = Path(name)
+            parts.append(collect_rows(FORMATS.resolve(format_of(path))().read(path), file=path.name, split=split))
+    whole = joined(parts)
+    whole.given_splits = source.test is not None
+    return whole
+
+
+def _completions(workspace: Workspace, filters: dict[str, Any]) -> Iterator[Completion]:
+    """All that match, page by page."""
+    query = CompletionQuery.model_validate({**filters, "limit": PAGE, "order": "asc"})
+    while True:
+        page = workspace.store.completions(query)
+        yield from page.items
+        if not page.has_more:
+            return
+        query = query.model_copy(update={"after": page.items[-1].id})
+
+
+def _counts(dataset: Dataset) -> str:
+    removed = ", ".join(f"{count} {reason}" for reason, count in dataset.removed.items())
+    return ", ".join(f"{count} {split}" for split, count in dataset.counts.items()) + (
+        f" (left out: {removed})" if removed else ""
+    )
