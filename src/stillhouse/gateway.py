@@ -44,7 +44,7 @@ class Gateway:
                 catch_all.append(Target(model, "", upstream.name, upstream.may_train, upstream.created, upstream.name))
         for artifact in artifacts:
             model = self._keep(built, f"artifact {artifact.id}", partial(self._student, artifact))
-            targets[artifact.id] = Target(model, artifact.id, artifact.id, created=artifact.created)
+            targets[artifact.id] = Target(model, artifact.id, artifact.id, _terms(artifact), artifact.created)
         self._add_routes(targets, catch_all)
         self._retired += [model for key, model in self._built.items() if key not in built]
         self._built = built
@@ -85,3 +85,8 @@ class Gateway:
 def _targets(upstream: Upstream, model: ChatModel) -> Iterator[Target]:
     for name in upstream.models:
         yield Target(model, name, upstream.name, upstream.may_train, upstream.created, upstream.name)
+
+
+def _terms(artifact: Artifact) -> str:
+    """A student of answers that must not be trained on gives answers that must not be trained on."""
+    return next((terms for terms in artifact.may_train.values() if terms.startswith("no")), "yes")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
 
 from stillhouse.records import Record
 
@@ -33,3 +35,14 @@ class Upstream(Record):
     max_retries: int = 0
     """How often the gateway asks again after 429 or 5xx, before the first byte reached the client."""
     created: int = 0
+
+    @field_validator("base_url")
+    @classmethod
+    def _plain_http(cls, url: str) -> str:
+        """Nothing but http(s), a host and a path: credentials in a URL would be kept, and shown."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("it must begin with http:// or https:// and name a host")
+        if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+            raise ValueError("it may hold no user, password, query or fragment; keys go into the environment: --api-key-env VAR")
+        return url.rstrip("/")

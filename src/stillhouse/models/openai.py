@@ -41,7 +41,7 @@ class OpenAIModel:
     def __init__(self, upstream: Upstream, environ: Mapping[str, str] = os.environ) -> None:
         self._upstream = upstream
         self._environ = environ
-        self._url = URL(upstream.base_url.rstrip("/") + "/chat/completions")
+        self._urls: dict[str, URL] = {}
         self._session: aiohttp.ClientSession | None = None
 
     async def complete(self, request: ChatRequest) -> ChatResponse:
@@ -65,6 +65,15 @@ class OpenAIModel:
         if rest is not None:
             yield rest
 
+    async def list_models(self) -> list[str]:
+        """The ids it lists at /models. Raises UpstreamError."""
+        response = await self._ask("GET", "/models", None, self._headers({}), 1)
+        async with response:
+            body = ChatResponse(b"".join([part async for part in self._parts(response, b"")])).body
+        listed = body.get("data")
+        found = listed if isinstance(listed, list) else []
+        return [str(model["id"]) for model in found if isinstance(model, dict) and "id" in model]
+
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
@@ -75,7 +84,7 @@ class OpenAIModel:
         for attempt in range(1, self._upstream.max_retries + 2):
             last = attempt > self._upstream.max_retries
             try:
-                return await self._ask(request, attempt)
+                return await self._ask("POST", "/chat/completions", request.raw, self._headers(request.headers), attempt)
             except UpstreamTimeoutError:
                 raise  # the upstream may be at work still: asking twice would make it worse
             except UpstreamError as exc:
@@ -85,13 +94,13 @@ class OpenAIModel:
                 await asyncio.sleep(wait)
         raise AssertionError("the last attempt returns or raises")
 
-    async def _ask(self, request: ChatRequest, attempt: int) -> aiohttp.ClientResponse:
+    async def _ask(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str], attempt: int
+    ) -> aiohttp.ClientResponse:
         name = self._upstream.name
         try:
             async with asyncio.timeout(self._upstream.timeouts.connect + self._upstream.timeouts.first_byte):
-                response = await self._pool().post(
-                    self._url, data=request.raw, headers=self._headers(request), allow_redirects=False
-                )
+                response = await self._pool().request(method, self._url(path), data=body, headers=headers, allow_redirects=False)
         except aiohttp.ConnectionTimeoutError as exc:
             raise UpstreamTimeoutError(f"Upstream '{name}' could not be reached in time.", attempts=attempt) from exc
         except TimeoutError as exc:
@@ -134,8 +143,8 @@ class OpenAIModel:
         except (aiohttp.ClientError, OSError) as exc:
             raise StreamBrokenError(f"Upstream '{name}' broke off its answer: {_reason(exc)}.", body=kept or b"") from exc
 
-    def _headers(self, request: ChatRequest) -> dict[str, str]:
-        headers = {name: value for name, value in request.headers.items() if name in PASSED_ON}
+    def _headers(self, given: Mapping[str, str]) -> dict[str, str]:
+        headers = {name: value for name, value in given.items() if name in PASSED_ON}
         headers["content-type"] = "application/json"
         headers["accept-encoding"] = "identity"
         variable = self._upstream.api_key_env
@@ -145,6 +154,10 @@ class OpenAIModel:
                 raise UpstreamError(f"Upstream '{self._upstream.name}' needs a key: set {variable} where the server is started.")
             headers["authorization"] = f"Bearer {key}"
         return headers
+
+    def _url(self, path: str) -> URL:
+        url = self._urls[path] = self._urls.get(path) or URL(self._upstream.base_url.rstrip("/") + path)
+        return url
 
     def _pool(self) -> aiohttp.ClientSession:
         if self._session is None:
