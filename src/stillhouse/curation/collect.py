@@ -1,0 +1,174 @@
+"""Examples from stored completions or from rows of files, each with where it came from; what is left out is counted by reason.
+
+Only whole answers become examples: a completion that is not `complete`, or that its token limit cut off, would teach the
+student to break off.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from stillhouse.chat import Message
+from stillhouse.completion import Completion
+from stillhouse.dataset import Example, Split
+from stillhouse.errors import UsageError
+from stillhouse.formats.base import Quarantined, Row, row_of_chat, unstorable
+from stillhouse.grade import Grader
+from stillhouse.prompts import prompt_hash
+from stillhouse.records import canonical_json, fingerprint
+from stillhouse.stores.base import Payload
+from stillhouse.transcript import assemble, message_text, prompt_messages
+
+REFERENCE_KEY = "reference"
+"""Metadata under which a client may send the right answer along."""
+WHOLE = "stop"
+"""The finish reason of an answer that ended by itself."""
+
+
+@dataclass
+class Collected:
+    """Examples on their way into a dataset, and the account of what did not come along."""
+
+    examples: list[Example] = field(default_factory=list)
+    removed: Counter[str] = field(default_factory=Counter)
+    """Reason -> rows left out."""
+    teacher_of: dict[str, str] = field(default_factory=dict)
+    """Source of an example -> model that answered it."""
+    may_train: dict[str, str] = field(default_factory=dict)
+    """Upstream -> what its terms say."""
+    quarantined: list[tuple[str, Quarantined]] = field(default_factory=list)
+    """File and row."""
+    given_splits: bool = False
+    """The examples' splits were given, by the files they stood in, and are not to be drawn."""
+
+    def left_out(self, reason: str, count: int = 1) -> None:
+        if count:
+            self.removed[reason] += count
+
+    def kept(self, examples: Iterable[Example]) -> Collected:
+        """The same account with fewer examples."""
+        return Collected(
+            list(examples), Counter(self.removed), self.teacher_of, self.may_train, self.quarantined, self.given_splits
+        )
+
+
+def collect(
+    completions: Iterable[Completion],
+    payload: Callable[[str], Payload | None],
+    *,
+    finish_reasons: tuple[str, ...] = (WHOLE,),
+    reference_key: str = REFERENCE_KEY,
+) -> Collected:
+    """An example for every whole answer (each choice, where a request asked for several)."""
+    collected = Collected()
+    for completion in completions:
+        if completion.state != "complete":
+            collected.left_out(f"{completion.state}, not complete")
+            continue
+        kept = payload(completion.id)
+        if kept is None or kept.response is None:
+            collected.left_out("its bytes are gone")
+            continue
+        for example in _examples(completion, kept, finish_reasons, reference_key, collected):
+            collected.examples.append(example)
+            collected.teacher_of[example.source or ""] = completion.model
+            collected.may_train[completion.upstream] = completion.may_train
+    return collected
+
+
+def collect_rows(rows: Iterable[Row | Quarantined], *, file: str, split: Split = "train") -> Collected:
+    """An example for every usable row of one file, its split that of the file."""
+    collected = Collected()
+    for row in rows:
+        if isinstance(row, Quarantined):
+            collected.quarantined.append((file, row))
+            collected.left_out("quarantined")
+        else:
+            collected.examples.append(example_of(row, source=f"file:{file}:{row.line}", split=split))
+    return collected
+
+
+def joined(parts: Iterable[Collected]) -> Collected:
+    """Several collections as one, in order."""
+    whole = Collected()
+    for part in parts:
+        whole.examples += part.examples
+        whole.removed += part.removed
+        whole.teacher_of |= part.teacher_of
+        whole.may_train |= part.may_train
+        whole.quarantined += part.quarantined
+        whole.given_splits |= part.given_splits
+    return whole
+
+
+async def keep_right(collected: Collected, grader: Grader) -> Collected:
+    """Only the examples whose answer `grader` passes. Raises UsageError when none has a reference to compare with."""
+    graded = [(example, await _passes(grader, example)) for example in collected.examples]
+    if graded and all(right is None for _, right in graded):
+        raise UsageError(
+            f"None of the {len(graded)} examples has a reference to grade against. Send it along with the request, as "
+            f"metadata '{REFERENCE_KEY}', or import a file whose answers are the references."
+        )
+    kept = collected.kept(example for example, right in graded if right)
+    kept.left_out(f"not right by '{grader.name}'", sum(right is False for _, right in graded))
+    kept.left_out("no reference to grade against", sum(right is None for _, right in graded))
+    return kept
+
+
+async def _passes(grader: Grader, example: Example) -> bool | None:
+    return None if example.reference is None else (await grader.grade(example, example.answer)).passed
+
+
+def example_of(row: Row, *, source: str, split: Split = "train") -> Example:
+    """The row with its identity: the hash of what is asked and answered, and its group, the hash of the normalised prompt."""
+    messages = [_plain(message) for message in row.messages]
+    return Example(
+        id=fingerprint(canonical_json(messages), row.answer.encode(), canonical_json(row.tools)),
+        messages=messages,
+        answer=row.answer,
+        reference=row.reference,
+        split=split,
+        group=prompt_hash(messages),
+        source=source,
+        weight=row.weight,
+        metadata=row.metadata,
+        tools=row.tools,
+    )
+
+
+def _plain(message: Message) -> Message:
+    """A content that is a list of texts and nothing else becomes one text: the same question, one form to train on."""
+    content = message.get("content")
+    if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
+        return {**message, "content": message_text(message)}
+    return message
+
+
+def _examples(
+    completion: Completion, payload: Payload, finish_reasons: tuple[str, ...], reference_key: str, collected: Collected
+) -> Iterator[Example]:
+    prompt = prompt_messages(payload.request)
+    metadata = dict(completion.metadata)
+    fields = {"reference": metadata.pop(reference_key, None), "metadata": metadata, "tools": _tools(payload.request)}
+    for position, choice in enumerate(assemble(payload.response or b"", completion.stream).get("choices") or []):
+        if choice.get("finish_reason") not in finish_reasons:
+            collected.left_out(f"its answer ended by '{choice.get('finish_reason')}'")
+            continue
+        try:
+            row = row_of_chat(position, [*prompt, {**(choice.get("message") or {}), "role": "assistant"}], **fields)
+            if reason := unstorable(row.answer):
+                raise ValueError(reason)
+        except ValueError as exc:
+            collected.left_out(str(exc))
+            continue
+        yield example_of(row, source=f"completion:{completion.id}" + (f"#{position}" if position else ""))
+
+
+def _tools(request: bytes) -> list[dict[str, Any]] | None:
+    tools = orjson.loads(request).get("tools")
+    return tools if isinstance(tools, list) and tools and all(isinstance(tool, dict) for tool in tools) else None
