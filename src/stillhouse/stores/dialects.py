@@ -146,7 +146,7 @@ class SQLite(Dialect):
             connection.execute(search_texts.delete().where(search_texts.c.number == number))
 
     def matches(self, completion_id: Column[str], phrases: Sequence[Sequence[str]]) -> ColumnElement[bool]:
-        # Words hold letters and digits only, so a quoted phrase cannot be closed from inside.
+        # Words hold ASCII letters and digits only, so a quoted phrase cannot be closed from inside.
         query = " AND ".join('"' + " ".join(phrase) + '"' for phrase in phrases)
         numbers: Select[int] = (
             select(literal_column("rowid", Integer)).select_from(text("search_index")).where(text("search_index MATCH :phrases"))
@@ -199,7 +199,7 @@ def create_search(connection: Connection) -> None:
     """The full text index over `search_texts.words`; for migrations, which have a connection only."""
     if connection.dialect.name != "sqlite":
         raise NotImplementedError(connection.dialect.name)
-    options = "content='search_texts', content_rowid='number', tokenize='unicode61 remove_diacritics 0'"
+    options = "content='search_texts', content_rowid='number', tokenize='ascii'"
     connection.execute(text(f"CREATE VIRTUAL TABLE search_index USING fts5(words, {options})"))
 
 

@@ -10,14 +10,11 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, select
-
 from stillhouse.errors import StillhouseError, StoreBusyError, StoreError
 from stillhouse.stores.dialects import Dialect
 from stillhouse.stores.spool import Spool
-from stillhouse.stores.tables import applied_writes
 from stillhouse.stores.writer import Outcome, Write
-from stillhouse.stores.writes import OPERATIONS
+from stillhouse.stores.writes import OPERATIONS, once
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +22,6 @@ INDEX_BATCH = 32
 """Completions indexed between two looks at the queue: about 20 ms."""
 CHECKPOINT_COMMITS = 1000
 _BUSY_AGAIN_SECONDS = 0.05  # once somebody else was found to hold the database, others do not wait the full time again
-
-_APPLIED = select(applied_writes).where(applied_writes.c.id.in_(bindparam("ids", expanding=True)))
 
 
 class LocalBackend:
@@ -103,13 +98,15 @@ class LocalBackend:
             log.info("replayed %d writes from the spool", len(writes))
 
     def close(self) -> None:
-        if self.fatal is None:
-            self._dialect.checkpoint(self._connection, whole=True)
-        self._connection.close()
-        self._engine.dispose()
-        self._spool.close()
-        if self._on_close is not None:
-            self._on_close()
+        try:
+            if self.fatal is None:
+                self._dialect.checkpoint(self._connection, whole=True)
+            self._connection.close()
+            self._engine.dispose()
+            self._spool.close()
+        finally:
+            if self._on_close is not None:
+                self._on_close()
 
     def _transaction(self, writes: Sequence[Write]) -> list[Outcome]:
         try:
@@ -136,24 +133,15 @@ class LocalBackend:
             return Outcome(error=error)
 
     def _run(self, writes: Sequence[Write]) -> list[Outcome]:
-        known = self._known([write.id for write in writes if write.id is not None])
+        known = once.results_of(self._connection, [write.id for write in writes if write.id is not None])
         results: list[Any] = [known.get(write.id) for write in writes]
         for name, places in _plan(writes, known):
             values = OPERATIONS[name].apply(self._connection, self._dialect, [writes[place].arguments for place in places])
             for place, value in zip(places, values, strict=True):
                 results[place] = value
-        self._remember([(write.id, result) for write, result in zip(writes, results, strict=True) if write.id is not None])
+        numbered = [(write.id, result) for write, result in zip(writes, results, strict=True) if write.id is not None]
+        once.remember(self._connection, self._dialect, numbered)
         return [Outcome(value) for value in results]
-
-    def _known(self, ids: list[str]) -> dict[str | None, Any]:
-        if not ids:
-            return {}
-        return dict(self._connection.execute(_APPLIED, {"ids": ids}).all())
-
-    def _remember(self, results: list[tuple[str | None, Any]]) -> None:
-        if results:
-            rows = [{"id": key, "result": result} for key, result in results]
-            self._connection.execute(self._dialect.insert_new(applied_writes), rows)
 
     def _after(self, error: Exception, writes: Sequence[Write]) -> Sequence[Outcome]:
         trouble = self._dialect.trouble(error)

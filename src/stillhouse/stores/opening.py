@@ -9,6 +9,7 @@ Reading needs no lock, so a command that only reads never waits.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Literal
 
@@ -29,6 +30,8 @@ from stillhouse.stores.sql import SqlStore
 Role = Literal["server", "command", "worker"]
 PATIENCE = {"server": 10.0, "command": 10.0, "worker": 120.0}
 """Seconds to wait for somebody else's lock."""
+REMEMBER_SECONDS = 7 * 86_400.0
+"""How long the id of a write that may be sent twice is remembered."""
 
 
 def open_store(
@@ -135,6 +138,8 @@ def _recover(store: SqlStore) -> None:
     """What died with an earlier server: its open completions are `interrupted`; ids go on after its newest."""
     try:
         store.submit("interrupt_started", {}).result()  # after the spool's replay, which every group begins with
+        forgotten = int((time.time() - REMEMBER_SECONDS) * 1000)
+        store.submit("forget_writes", {"before": f"{forgotten:012x}"}).result()
         newest = store.newest_completion()
     except BaseException:
         store.close()

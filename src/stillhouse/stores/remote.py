@@ -7,7 +7,7 @@ sent again, to this server, the next one, or the database itself.
 from __future__ import annotations
 
 import http.client
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from stillhouse.stores.writer import Outcome, Write
 from stillhouse.stores.writes import OPERATIONS
 
 WRITES_PATH = "/api/writes"
+MAX_REQUEST_BYTES = 8 * 2**20
 _TIMEOUT_SECONDS = 60.0
 
 
@@ -40,6 +41,15 @@ class RemoteServer:
 
     def apply(self, writes: Sequence[Write]) -> list[Outcome]:
         """Send a group and wait until it is on the server's disk. Raises ServerGoneError when the outcome is unknown."""
+        outcomes: list[Outcome] = []
+        for part in _parts(writes):
+            outcomes.extend(self._send(part))
+        return outcomes
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _send(self, writes: Sequence[Write]) -> list[Outcome]:
         body = wire.dumps({"writes": [{"id": write.id, "name": write.name, "arguments": write.arguments} for write in writes]})
         headers = {"authorization": f"Bearer {self.note.token}", "content-type": "application/json"}
         try:
@@ -57,8 +67,19 @@ class RemoteServer:
             raise ServerGoneError(f"{response.status} {content[:200]!r}")
         return [_outcome(result) for result in wire.loads(content)["results"]]
 
-    def close(self) -> None:
-        self._connection.close()
+
+def _parts(writes: Sequence[Write]) -> Iterator[list[Write]]:
+    """Groups small enough for the server's cap on bodies; one write alone is never split."""
+    part: list[Write] = []
+    size = 0
+    for write in writes:
+        weight = sum(len(value) for value in write.arguments.values() if isinstance(value, bytes))
+        if part and size + weight > MAX_REQUEST_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(write)
+        size += weight
+    yield part
 
 
 class _Submits(Protocol):

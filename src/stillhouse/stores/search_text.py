@@ -22,16 +22,16 @@ def index_words(text: str) -> list[str]:
     words: list[str] = []
     for piece, unspaced in _pieces(text):
         if unspaced:
-            words.extend(piece)
+            words.extend(_plain(character) for character in piece)
             words.extend(_pairs(piece))
         else:
-            words.append(piece)
+            words.append(_plain(piece))
     return words
 
 
 def query_phrases(text: str) -> list[list[str]]:
     """What is looked for: every phrase must occur, its words one after the other. Empty when nothing in it can be searched."""
-    return [(_pairs(piece) if len(piece) > 1 else [piece]) if unspaced else [piece] for piece, unspaced in _pieces(text)]
+    return [_pairs(piece) if unspaced and len(piece) > 1 else [_plain(piece)] for piece, unspaced in _pieces(text)]
 
 
 def _pieces(text: str) -> list[tuple[str, bool]]:
@@ -40,4 +40,9 @@ def _pieces(text: str) -> list[tuple[str, bool]]:
 
 
 def _pairs(run: str) -> list[str]:
-    return [run[i : i + 2] for i in range(len(run) - 1)]
+    return [_plain(run[i : i + 2]) for i in range(len(run) - 1)]
+
+
+def _plain(word: str) -> str:
+    """ASCII letters and digits only, so that no database's own idea of letters, cases or locales cuts it again."""
+    return word if word.isascii() else "u" + word.encode("utf-16-be").hex()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stillhouse.stores.writes import completions, documents, runs
+from stillhouse.stores.writes import completions, documents, once, runs
 from stillhouse.stores.writes.base import Operation
 
-OPERATIONS: dict[str, Operation] = {**completions.OPERATIONS, **runs.OPERATIONS, **documents.OPERATIONS}
+OPERATIONS: dict[str, Operation] = {**completions.OPERATIONS, **runs.OPERATIONS, **documents.OPERATIONS, **once.OPERATIONS}
