@@ -128,7 +128,8 @@ def _target(workspace: Workspace, name: str) -> str:
 
 
 def _artifact(workspace: Workspace, name: str) -> Artifact | None:
-    if not name.startswith(BUILTIN):
+    """The manifest of a model that lies here; None for one behind an API."""
+    if not name.startswith(BUILTIN) and not Path(name).is_dir():
         return workspace.store.artifact(name)
     try:
         return load_manifest(workspace.model_folder(name))

@@ -1,0 +1,213 @@
+"""`stillhouse eval`: student, teacher and base on the same questions; what changed since; what still goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stillhouse.cli.output import JsonFlag, Session, console, new_table, when
+from stillhouse.errors import UsageError
+
+if TYPE_CHECKING:
+    from stillhouse.dataset import Split
+    from stillhouse.evaluation.evaluating import Progress
+    from stillhouse.grade import Report
+
+app = typer.Typer(no_args_is_help=True)
+
+GATE_NOT_MET = 3
+
+
+@app.command("run")
+def run_(
+    ctx: typer.Context,
+    dataset: Annotated[str | None, typer.Argument(help="Name, name@prefix or fingerprint.", show_default=False)] = None,
+    dataset_option: Annotated[str | None, typer.Option("--dataset", help="The same, by name.", show_default=False)] = None,
+    student: Annotated[str | None, typer.Option(help="Model whose accuracy is the headline.", show_default=False)] = None,
+    teacher: Annotated[str | None, typer.Option(help="Model that agreement is measured with.", show_default=False)] = None,
+    base: Annotated[str | None, typer.Option(help="The student before it was trained.", show_default=False)] = None,
+    control: Annotated[str | None, typer.Option(help="A student of another training, to compare.", show_default=False)] = None,
+    grader: Annotated[list[str] | None, typer.Option(help="Again for more; the first is the headline's. Default: exact.")] = None,
+    slice_: Annotated[list[str] | None, typer.Option("--slice", metavar="KEY", help="A metadata key to report by.")] = None,
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    limit: Annotated[int | None, typer.Option(min=1, help="Evaluate on so many examples, drawn by hash.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests at a time; latencies are measured under this load.")] = 8,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 256,
+    temperature: Annotated[float, typer.Option(help="Below 0: not sent, for models that refuse it.")] = 0.0,
+    name: Annotated[str | None, typer.Option(help="The report's name; the dataset's when not said.", show_default=False)] = None,
+    fail_under: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Exit with 3 when the headline's accuracy is lower, e.g. 0.9.")
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Ask every model the same questions, grade the answers, keep the report.
+
+    Killed midway and started again with the same words, it goes on where it was.
+    """
+    from stillhouse.cli.report_table import report_table
+    from stillhouse.evaluation import Plan
+    from stillhouse.jobs.evaluations import evaluate_models
+
+    session: Session = ctx.obj
+    wanted = dataset or dataset_option
+    if wanted is None:
+        raise UsageError(
+            "No dataset is named: stillhouse eval run DATASET --student MODEL. List them with: stillhouse dataset list"
+        )
+    roles = {"student": student, "teacher": teacher, "base": base, "control": control}
+    models = {role: model for role, model in roles.items() if model is not None}
+    workspace = session.workspace
+    workspace.share()
+    found = workspace.dataset(wanted)
+    plan = Plan(
+        name=name or found.name,
+        dataset=found.fingerprint,
+        slices=tuple(slice_ or ()),
+        max_tokens=max_tokens,
+        temperature=None if temperature < 0 else temperature,
+        concurrency=concurrency,
+    )
+    of, graders = _split(split), grader or ["exact"]
+    with _bar(session) as progress:
+        evaluation = evaluate_models(workspace, found, models, plan, graders, split=of, limit=limit, progress=progress)
+        report = asyncio.run(evaluation)
+    session.emit(report, lambda: report_table(report))
+    session.say(f"Kept as {report.id}. What went wrong: stillhouse eval failures {report.id}")
+    _gate(session, report, fail_under)
+
+
+@app.command("list")
+def list_(
+    ctx: typer.Context,
+    name: Annotated[str | None, typer.Option(help="Only reports of this name.", show_default=False)] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Every report, newest first."""
+    from stillhouse.cli.report_table import interval_text
+    from stillhouse.evaluation import headline
+
+    session: Session = ctx.obj
+    reports = sorted(session.workspace.store.reports(name), key=lambda report: report.id, reverse=True)
+    table = new_table("report", "name", "made", "dataset", "split", ">examples", "model", ">accuracy")
+    for report in reports:
+        head, grader = headline(report), report.graders[0]
+        table.add_row(
+            report.id,
+            report.name,
+            when(report.created),
+            report.dataset.removeprefix("sha256:")[:12],
+            report.split,
+            f"{report.examples:,}",
+            f"{head.role} {head.model}",
+            f"{interval_text(head.accuracy[grader])} ({grader})",
+        )
+    session.emit(reports, lambda: table)
+
+
+@app.command()
+def show(ctx: typer.Context, report: str, json: JsonFlag = False) -> None:
+    """One report again. REPORT is an id, or a name for its newest."""
+    from stillhouse.cli.report_table import report_table
+    from stillhouse.jobs.evaluations import find_report
+
+    session: Session = ctx.obj
+    found = find_report(session.workspace, report)
+    session.emit(found, lambda: report_table(found))
+
+
+@app.command()
+def compare(ctx: typer.Context, before: str, after: str, json: JsonFlag = False) -> None:
+    """What changed from one report to another, role by role: ids, or names for their newest."""
+    from stillhouse.cli.report_table import changes_table
+    from stillhouse.evaluation import compare as compare_reports
+    from stillhouse.jobs.evaluations import find_report, report_rows
+
+    session: Session = ctx.obj
+    first, second = (find_report(session.workspace, name) for name in (before, after))
+    rows = [report_rows(session.workspace, report) if report.rows_file else [] for report in (first, second)]
+    changes = compare_reports(first, second, *rows)
+    if not changes:
+        session.say("The two reports have no role and grader in common.")
+    session.emit(changes, lambda: changes_table(changes))
+
+
+@app.command()
+def failures(
+    ctx: typer.Context,
+    report: str,
+    model: Annotated[str | None, typer.Option(help="Default: the headline's.", show_default=False)] = None,
+    grader: Annotated[str | None, typer.Option(help="Default: the report's first.", show_default=False)] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Rows of the table; --json has all.")] = 20,
+    json: JsonFlag = False,
+) -> None:
+    """The answers that did not pass. Learn from their like: stillhouse dataset build --from-report REPORT."""
+    from rich.text import Text
+
+    from stillhouse.evaluation import failures as failures_of
+    from stillhouse.evaluation import headline
+    from stillhouse.jobs.evaluations import find_report, report_rows
+
+    session: Session = ctx.obj
+    found = find_report(session.workspace, report)
+    model, grader = model or headline(found).model, grader or found.graders[0]
+    _check(found, model, grader)
+    failed = failures_of(report_rows(session.workspace, found), model=model, grader=grader)
+    table = new_table("example", "label", "answer", "reason", title=f"{len(failed):,} of {found.examples:,} ({model}, {grader})")
+    for row in failed[:limit]:
+        reason = row.error or (row.grades[grader].reason if grader in row.grades else "")
+        table.add_row(*(Text(cell) for cell in (row.example[:19], row.label or "-", _short(row.answer), _short(reason))))
+    session.emit(failed, lambda: table)
+
+
+def _gate(session: Session, report: Report, least: float | None) -> None:
+    from stillhouse.evaluation import headline
+
+    head, grader = headline(report), report.graders[0]
+    if least is None:
+        return
+    met = head.accuracy[grader].value >= least
+    session.say(f"Gate: {head.model} {head.accuracy[grader].value:.4f} >= {least:g} ({grader}): {'pass' if met else 'FAIL'}")
+    if not met:
+        raise typer.Exit(GATE_NOT_MET)
+
+
+def _check(report: Report, model: str, grader: str) -> None:
+    models = [result.model for result in report.results]
+    if model not in models:
+        raise UsageError(f"The report {report.id} is not about '{model}'. It is about: {', '.join(models)}.")
+    if grader not in report.graders:
+        raise UsageError(f"The report {report.id} was not graded by '{grader}', but by: {', '.join(report.graders)}.")
+
+
+def _split(name: str) -> Split:
+    splits: dict[str, Split] = {"train": "train", "valid": "valid", "test": "test"}
+    if name not in splits:
+        raise UsageError(f"There is no split '{name}'. There are: train, valid, test.")
+    return splits[name]
+
+
+@contextmanager
+def _bar(session: Session) -> Iterator[Progress]:
+    """A bar on stderr for each model; nothing with --quiet."""
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+    with Bars(console=console(stderr=True), disable=session.quiet, transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def progress(model: str, done: int, total: int) -> None:
+            if model not in tasks:
+                tasks[model] = bars.add_task(model, total=total)
+            bars.update(tasks[model], completed=done)
+
+        yield progress
+
+
+def _short(text: str | None) -> str:
+    """On one line, the end kept: that is where an answer stands."""
+    line = " ".join((text or "-").split())
+    return line if len(line) <= 80 else f"...{line[-77:]}"

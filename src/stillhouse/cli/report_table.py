@@ -1,0 +1,145 @@
+"""A report as a table: one column a model, one row a measure, the slices below. And its sentence in words.
+
+Used by every command that ends with a report; it computes nothing that is not in the report already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from stillhouse.cli.output import new_table
+from stillhouse.evaluation import Change, headline
+from stillhouse.grade import Interval, ModelResult, Report
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+NONE = "-"
+MOST_SLICES = 12
+"""Rows of slices that a table shows; `--json` has all."""
+
+
+def report_table(report: Report) -> Table:
+    """The report, for people."""
+    from rich.markup import escape
+
+    columns = [f">{result.role}\n{escape(result.model)}" for result in report.results]
+    table = new_table("", *columns, title=headline_text(report))
+    for grader in report.graders:
+        _row(table, f"accuracy ({grader})", [interval_text(result.accuracy[grader]) for result in report.results])
+        _row(table, f"  {headline(report).role} minus it", [_delta(report, result, grader) for result in report.results])
+    for name, cell in _measures(report).items():
+        _row(table, name, [cell(result) for result in report.results])
+    _slices(table, report)
+    return table
+
+
+def headline_text(report: Report) -> str:
+    """What a report says, in a sentence: who is right how often, and whether the difference to the teacher is certain."""
+    head, grader = headline(report), report.graders[0]
+    text = f"{report.examples:,} examples of {report.split}: the {head.role} is right on {interval_text(head.accuracy[grader])}"
+    teacher = next((result for result in report.results if result.role == "teacher" and result is not head), None)
+    if teacher is not None:
+        delta = next(d.delta for d in report.differences if d.baseline == teacher.model and d.grader == grader)
+        text += f", the teacher on {percent(teacher.accuracy[grader].value)}: {_verdict(delta)}"
+    return f"{text} ({grader})."
+
+
+def changes_table(changes: Sequence[Change]) -> Table:
+    """Two reports compared, for people."""
+    table = new_table("role", "grader", ">before", ">after", ">change in points", ">fixed", ">broken", "examples")
+    for change in changes:
+        kind = "the same" if change.paired else "others, or rows not kept"
+        table.add_row(
+            change.role,
+            change.grader,
+            interval_text(change.accuracy_before),
+            interval_text(change.accuracy_after),
+            points(change.delta),
+            str(change.fixed),
+            str(change.broken),
+            f"{change.examples:,}, {kind}",
+        )
+    return table
+
+
+def interval_text(interval: Interval) -> str:
+    """`94.1 % [92.0, 95.7]`."""
+    return f"{percent(interval.value)} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+
+
+def points(delta: Interval) -> str:
+    """`-0.9 [-2.1, +0.3]`, in percentage points."""
+    return f"{100 * delta.value:+.1f} [{100 * delta.low:+.1f}, {100 * delta.high:+.1f}]"
+
+
+def percent(share: float) -> str:
+    """`94.1 %`."""
+    return f"{100 * share:.1f} %"
+
+
+def size_text(size: int | None) -> str:
+    """`3.2 MB`; bytes by the thousand, as disks are sold."""
+    if size is None:
+        return NONE
+    value, unit = float(size), "B"
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            break
+        value /= 1000
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def _measures(report: Report) -> dict[str, Callable[[ModelResult], str]]:
+    currency = report.settings.get("currency") or ""
+    return {
+        "agrees with the teacher": lambda result: NONE if result.agreement is None else percent(result.agreement),
+        "failed": lambda result: f"{result.failed:,}",
+        "latency p50": lambda result: _milliseconds(result.latency_p50_ms),
+        "latency p95": lambda result: _milliseconds(result.latency_p95_ms),
+        "tokens in": lambda result: f"{result.prompt_tokens:,}",
+        "tokens out": lambda result: f"{result.completion_tokens:,}",
+        "cost": lambda result: NONE if result.cost is None else f"{result.cost:.4f} {currency}",
+        "parameters": lambda result: NONE if result.parameters is None else f"{result.parameters:,}",
+        "size on disk": lambda result: size_text(result.size_bytes),
+    }
+
+
+def _row(table: Table, name: str, cells: Sequence[str]) -> None:
+    """Left out where no model has a value."""
+    if any(cell != NONE for cell in cells):
+        table.add_row(name, *cells)
+
+
+def _slices(table: Table, report: Report) -> None:
+    """By the first grader, the headline's worst first: what a small share of the examples hides is seen first."""
+    from rich.markup import escape
+
+    grader, head = report.graders[0], headline(report)
+    worst = sorted(head.slices, key=lambda key: head.slices[key][grader].value)
+    sizes = report.settings.get("slice_sizes") or {}
+    if worst:
+        table.add_section()
+    for key in worst[:MOST_SLICES]:
+        cells = [interval_text(result.slices[key][grader]) if key in result.slices else NONE for result in report.results]
+        table.add_row(escape(f"{key} ({sizes.get(key, '?')})"), *cells)
+    if len(worst) > MOST_SLICES:
+        table.add_row(f"... {len(worst) - MOST_SLICES} better slices: --json", *[""] * len(report.results))
+
+
+def _delta(report: Report, result: ModelResult, grader: str) -> str:
+    found = [d.delta for d in report.differences if d.baseline == result.model and d.grader == grader]
+    return points(found[0]) if found else NONE
+
+
+def _verdict(delta: Interval) -> str:
+    if delta.low <= 0 <= delta.high:
+        return f"{points(delta)} points, no certain difference"
+    return f"{points(delta)} points, certainly {'better' if delta.low > 0 else 'worse'}"
+
+
+def _milliseconds(value: float | None) -> str:
+    if value is None:
+        return NONE
+    return f"{value:,.0f} ms" if value >= 10 else f"{value:.1f} ms"
