@@ -64,7 +64,7 @@ def test_last_letters_gold_is_read_off_the_names_in_order() -> None:
 
 def test_coin_flip_rationales_name_the_right_side_at_each_step() -> None:
     question = next(q for q in _task("coin_flip")(100, 4) if len(q.names) == 3)
-    sides = re.findall(r"heads|tails", _rationale(question, "The coin is"))
+    sides = re.findall(r"heads|tails", _rationale(question, "First"))
     changes = sum(before != after for before, after in zip(sides, sides[1:], strict=False))
     assert len(sides) == 4
     assert changes == _flips(question.text)

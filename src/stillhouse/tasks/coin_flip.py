@@ -12,7 +12,7 @@ from itertools import accumulate, islice
 from stillhouse.tasks.base import Question, conclude
 from stillhouse.tasks.names import Pool, distinct_names
 
-PEOPLE = range(1, 5)
+PEOPLE = range(2, 7)
 """How many people a question may have."""
 
 _SIDES = ("heads", "tails")
@@ -23,7 +23,7 @@ _CLOSINGS = ("Is it still {} up?", "Is the coin still {} up?")
 
 
 def coin_flip(count: int, seed: int = 0, pool: Pool = "teach") -> list[Question]:
-    """`count` questions of one to four people; no name stands twice."""
+    """`count` questions of two to six people; no name stands twice."""
     return list(islice(_questions(seed, pool), count))
 
 
@@ -73,8 +73,12 @@ def _counting(people: Sequence[str], flips: Sequence[bool], side: int) -> str:
     return "Count the flips: " + ", ".join(steps) + f". That is {'odd' if sum(flips) % 2 else 'even'}."
 
 
-def _sides_only(people: Sequence[str], flips: Sequence[bool], side: int) -> str:
-    return "The coin is " + ", then ".join([_SIDES[side], *_sides(flips, side)]) + "."
+def _making(people: Sequence[str], flips: Sequence[bool], side: int) -> str:
+    steps = (
+        f"{name} {'makes' if flip else 'keeps'} it {up}."
+        for name, flip, up in zip(people, flips, _sides(flips, side), strict=True)
+    )
+    return " ".join([f"First {_SIDES[side]}.", *steps])
 
 
-_STYLES: tuple[Callable[[Sequence[str], Sequence[bool], int], str], ...] = (_story, _chain, _counting, _sides_only)
+_STYLES: tuple[Callable[[Sequence[str], Sequence[bool], int], str], ...] = (_story, _chain, _counting, _making)
