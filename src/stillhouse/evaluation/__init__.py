@@ -9,7 +9,7 @@ from __future__ import annotations
 from stillhouse.evaluation.answering import Candidate, Memory, Plan
 from stillhouse.evaluation.comparing import Change, compare
 from stillhouse.evaluation.evaluating import evaluate, headline
-from stillhouse.evaluation.failing import Focus, failures, focus_on, pick
+from stillhouse.evaluation.failing import Focus, failures, focus_on
 from stillhouse.evaluation.keeping import keep_report, rows_of
 
 __all__ = [
@@ -24,6 +24,5 @@ __all__ = [
     "focus_on",
     "headline",
     "keep_report",
-    "pick",
     "rows_of",
 ]
