@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from stillhouse.tasks.names import distinct_names
+from stillhouse.tasks.words import distinct_names
 
 Exchange = tuple[str, str]
 """A prompt and its answer."""

@@ -28,7 +28,7 @@ from stillhouse.recipe import Recipe, Student, Training
 from stillhouse.students.causal import CausalStudent
 from stillhouse.tasks import TASKS
 from stillhouse.tasks.base import Question
-from stillhouse.tasks.names import Pool
+from stillhouse.tasks.words import Pool
 from stillhouse.training import Progress, train
 
 ASSETS = Path(__file__).parent.parent / "src" / "stillhouse" / "assets"

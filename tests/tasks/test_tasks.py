@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stillhouse.answers import final_answer
 from stillhouse.tasks import TASKS
 from stillhouse.tasks.base import Question, Task
-from stillhouse.tasks.names import LENGTHS, POOLS, Pool, distinct_names, pool_of
+from stillhouse.tasks.words import LENGTHS, POOLS, Pool, distinct_names, pool_of
 
 
 def _task(name: str) -> Task:

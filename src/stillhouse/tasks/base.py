@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from stillhouse.records import Record
-from stillhouse.tasks.names import Pool
+from stillhouse.tasks.words import Pool
 
 
 class Question(Record):

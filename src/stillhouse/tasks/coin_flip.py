@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, islice
 
 from stillhouse.tasks.base import Question, conclude
-from stillhouse.tasks.names import Pool, distinct_names
+from stillhouse.tasks.words import Pool, distinct_names
 
 PEOPLE = range(2, 7)
 """How many people a question may have."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, islice
 
 from stillhouse.tasks.base import Question, conclude
-from stillhouse.tasks.names import Pool, distinct_names
+from stillhouse.tasks.words import Pool, distinct_names
 
 NAMES = range(2, 6)
 """How many names a question may have."""
