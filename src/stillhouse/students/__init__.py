@@ -7,7 +7,7 @@ import os
 from stillhouse.registry import Table
 
 # Before torch is loaded, because OpenMP reads it once: threads that wait for each other sleep instead of spinning. On a machine
-# that does anything else (a gateway, say) spinning threads hold the cores that the others need: 5 times slower, measured.
+# that does anything else (a gateway, say) spinning threads hold the cores that the others need: several times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 STUDENTS = Table(

@@ -1,0 +1,58 @@
+"""Training a student that is fitted in one go: no steps, so no checkpoints; killed, it starts again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from stillhouse.answers import final_answer
+from stillhouse.dataset import Example
+from stillhouse.errors import RecipeError, TrainingError
+from stillhouse.formats.examples import read_examples, read_manifest
+from stillhouse.recipe import BlackBox, Recipe
+from stillhouse.students.base import last_user_text
+from stillhouse.students.linear import LinearStudent
+from stillhouse.training.base import Job, Progress
+from stillhouse.training.lineage import check_terms, finished, write_student
+
+
+def fit_linear(job: Job) -> Path | None:
+    """Fit the linear student of `job`. Returns its folder, or None when asked to stop before the fit begins."""
+    dataset = read_manifest(job.dataset_folder)
+    check_terms(job, dataset)
+    if finished(job):
+        return job.student_folder
+    if not isinstance(job.recipe.method, BlackBox):
+        raise RecipeError('A linear student learns from labels, not logits: set [method] kind = "black-box".')
+    examples = read_examples(job.dataset_folder, "train")
+    texts, labels = [last_user_text(example.messages) for example in examples], _labels(job.recipe, examples)
+    if job.should_stop():
+        return None
+    job.report(Progress(step=0, steps=1, message=f"fitting {len(texts)} texts with {len(set(labels))} labels"))
+    started = time.perf_counter()
+    student = LinearStudent.fit(texts, labels, job.recipe.student.config, seed=job.recipe.training.seed)
+    metrics = {"perf/seconds": time.perf_counter() - started, **_accuracy(job, student)}
+    job.report(Progress(step=1, steps=1, metrics=metrics))
+    return write_student(job, student, dataset, metrics)
+
+
+def _accuracy(job: Job, student: LinearStudent) -> dict[str, float]:
+    """`eval/accuracy`: share of the valid split whose label it gives."""
+    examples = read_examples(job.dataset_folder, "valid")
+    if not examples:
+        return {}
+    answers = student.answer([example.messages for example in examples])
+    labels = _labels(job.recipe, examples)
+    return {"eval/accuracy": sum(answer == label for answer, label in zip(answers, labels, strict=True)) / len(examples)}
+
+
+def _labels(recipe: Recipe, examples: Sequence[Example]) -> list[str]:
+    whole = isinstance(recipe.method, BlackBox) and recipe.method.rationale
+    labels = [example.answer.strip() if whole else final_answer(example.answer) for example in examples]
+    for example, label in zip(examples, labels, strict=True):
+        if not label:
+            raise TrainingError(
+                f"The example {example.id} has no label to learn: its answer is empty. Remove it from the dataset."
+            )
+    return labels
