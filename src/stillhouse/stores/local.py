@@ -165,7 +165,7 @@ class LocalBackend:
             return Outcome(error=busy)
         try:
             self._spool.append({"name": write.name, "arguments": write.arguments, "id": write.id or self._spool.new_id()})
-        except OSError as exc:
+        except (OSError, TypeError, ValueError) as exc:
             return Outcome(error=StoreError(f"The database is locked, and the spool cannot be written: {exc}."))
         return Outcome()
 

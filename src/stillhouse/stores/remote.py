@@ -41,16 +41,19 @@ class RemoteServer:
 
     def apply(self, writes: Sequence[Write]) -> list[Outcome]:
         """Send a group and wait until it is on the server's disk. Raises ServerGoneError when the outcome is unknown."""
-        outcomes: list[Outcome] = []
-        for part in _parts(writes):
-            outcomes.extend(self._send(part))
-        return outcomes
+        encoded = [_encode(write) for write in writes]
+        outcomes = [item if isinstance(item, Outcome) else None for item in encoded]
+        for places in _parts([len(item) if isinstance(item, bytes) else None for item in encoded]):
+            answers = self._send([item for place in places if isinstance(item := encoded[place], bytes)])
+            for place, answer in zip(places, answers, strict=True):
+                outcomes[place] = answer
+        return [outcome for outcome in outcomes if outcome is not None]
 
     def close(self) -> None:
         self._connection.close()
 
-    def _send(self, writes: Sequence[Write]) -> list[Outcome]:
-        body = wire.dumps({"writes": [{"id": write.id, "name": write.name, "arguments": write.arguments} for write in writes]})
+    def _send(self, writes: Sequence[bytes]) -> list[Outcome]:
+        body = b'{"writes":[' + b",".join(writes) + b"]}"
         headers = {"authorization": f"Bearer {self.note.token}", "content-type": "application/json"}
         try:
             self._connection.request("POST", self._prefix + WRITES_PATH, body, headers)
@@ -68,18 +71,28 @@ class RemoteServer:
         return [_outcome(result) for result in wire.loads(content)["results"]]
 
 
-def _parts(writes: Sequence[Write]) -> Iterator[list[Write]]:
-    """Groups small enough for the server's cap on bodies; one write alone is never split."""
-    part: list[Write] = []
-    size = 0
-    for write in writes:
-        weight = sum(len(value) for value in write.arguments.values() if isinstance(value, bytes))
-        if part and size + weight > MAX_REQUEST_BYTES:
+def _encode(write: Write) -> bytes | Outcome:
+    """The write as JSON; or how it ended, when it holds something that JSON cannot."""
+    try:
+        return wire.dumps({"id": write.id, "name": write.name, "arguments": write.arguments})
+    except (TypeError, ValueError) as exc:
+        return Outcome(error=StoreError(f"This {write.name.replace('_', ' ')} cannot be kept: {exc}."))
+
+
+def _parts(sizes: Sequence[int | None]) -> Iterator[list[int]]:
+    """Places of writes that go into one request, within the server's cap on bodies; one write alone is never split."""
+    part: list[int] = []
+    total = 0
+    for place, size in enumerate(sizes):
+        if size is None:
+            continue
+        if part and total + size > MAX_REQUEST_BYTES:
             yield part
-            part, size = [], 0
-        part.append(write)
-        size += weight
-    yield part
+            part, total = [], 0
+        part.append(place)
+        total += size
+    if part:
+        yield part
 
 
 class _Submits(Protocol):
