@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.tree import FLOORS
+from tree import FLOORS
 
 SOURCE = Path(__file__).parent.parent / "src" / "stillhouse"
 
