@@ -31,7 +31,6 @@ class Capture:
         record = self._recorder.record(request, self._origin)
         self._recorder.hold(len(request.raw))
         try:
-            await record.begin()
             return await self._keep(record, await self._ask(record))
         finally:
             self._recorder.hold(-len(request.raw))
@@ -51,6 +50,7 @@ class Capture:
 
     async def _ask(self, record: Record) -> ChatResponse:
         try:
+            await record.begin()
             return await self._model.complete(record.request)
         except StillhouseError as exc:
             await self._refused(record, exc)

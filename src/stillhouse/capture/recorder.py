@@ -117,9 +117,11 @@ class Record:
         """The intent, on disk before the upstream is called. Raises StoreError unless capture is best effort."""
         try:
             self.recorder.admit()
-            await asyncio.wrap_future(self.recorder.store.begin_completion(self.row, self.request.raw))
-            self.kept = True
+            begun = self.recorder.store.begin_completion(self.row, self.request.raw)
+            self.kept = True  # from here on a cancelled exchange has a row, and owes it an end
+            await asyncio.wrap_future(begun)
         except StoreError as exc:
+            self.kept = False
             if self.recorder.required:
                 raise
             log.error("not captured: %s", exc)
