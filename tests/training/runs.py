@@ -1,0 +1,90 @@
+"""Small runs for the tests: sums of two digits, learnt by a decoder of two layers of 32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stillhouse.dataset import Dataset, Example
+from stillhouse.formats.examples import write_dataset_folder
+from stillhouse.recipe import BlackBox, Method, Recipe, Teacher, Training
+from stillhouse.training import Progress, train
+from stillhouse.training.durable import sha256_of
+from tests.students.tiny import tiny_spec, write_tokenizer
+
+torch.set_num_threads(1)
+
+
+def sums() -> list[Example]:
+    """100 examples: 90 to train on, 10 to watch, of different lengths."""
+    pairs = [(a, b) for a in range(10) for b in range(10)]
+    return [
+        Example(
+            id=f"sum-{a}-{b}",
+            messages=[{"role": "user", "content": f"{a}+{b}" + "?" * (a % 4)}],
+            answer=f"{'we add. ' * (b % 3)}The answer is {a + b}.",
+            split="valid" if (a + b) % 10 == 3 else "train",
+        )
+        for a, b in pairs
+    ]
+
+
+def write_sums(folder: Path, examples: list[Example] | None = None, **lineage: Any) -> Dataset:
+    return write_dataset_folder(folder, sums() if examples is None else examples, name="sums", **lineage)
+
+
+def recipe(root: Path, *, method: Method | None = None, teacher: Teacher | None = None, **training: Any) -> Recipe:
+    """A run of 12 steps with everything on that makes resuming hard: dropout, accumulation, a partial last window."""
+    tokenizer = root / "tokenizer"
+    if not tokenizer.exists():
+        write_tokenizer(tokenizer)
+    options = {
+        "steps": 12,
+        "batch_size": 8,
+        "accumulate": 3,
+        "dropout": 0.2,
+        "learning_rate": 3e-3,
+        "checkpoint_every": 5,
+        "evaluate_every": 4,
+        "threads": 1,
+        **training,
+    }
+    return Recipe(
+        name="sums",
+        student=tiny_spec(tokenizer),
+        method=method or BlackBox(),
+        teacher=teacher or Teacher(),
+        training=Training(**options),
+    )
+
+
+class Log:
+    """What a run reported: step -> its metrics, speed left out because it differs from run to run."""
+
+    def __init__(self, listener: Callable[[Progress], None] | None = None) -> None:
+        self.curve: dict[int, dict[str, float]] = {}
+        self.messages: list[str] = []
+        self._listener = listener
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.metrics:
+            self.curve[progress.step] = {k: v for k, v in progress.metrics.items() if not k.startswith("perf/")}
+        if progress.message:
+            self.messages.append(progress.message)
+        if self._listener is not None:
+            self._listener(progress)
+
+
+def run(recipe: Recipe, data: Path, work: Path, *, stop_at: int | None = None, **folders: Path) -> Log:
+    """Train, or go on training, until the end or until `stop_at` steps are done."""
+    seen = {"step": 0}
+    log = Log(lambda progress: seen.update(step=progress.step))
+    train(recipe, data, work, report=log, should_stop=lambda: seen["step"] == stop_at, **folders)
+    return log
+
+
+def weights_hash(work: Path) -> str:
+    return sha256_of(work / "student" / "model.safetensors")
