@@ -64,6 +64,12 @@ def test_what_teaches_nothing_is_left_out_by_name(payload: Payload | None, reaso
     assert one(payload) == ([], {reason: 1})
 
 
+def test_a_student_is_not_its_own_teacher() -> None:
+    rows = [a_completion(1, upstream="student-1"), a_completion(2)]
+    found = collect(rows, lambda _: a_payload("Why?", said("So.")), not_by={"student-1"})
+    assert (len(found.examples), found.removed) == (1, {"answered by a student": 1})
+
+
 class Equal:
     name = "equal"
 

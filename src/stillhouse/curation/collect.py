@@ -7,7 +7,7 @@ student to break off.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +15,11 @@ import orjson
 
 from stillhouse.chat import Message
 from stillhouse.completion import Completion
-from stillhouse.dataset import Example, Split
+from stillhouse.dataset import Example, Split, example_id
 from stillhouse.errors import UsageError
 from stillhouse.formats.base import Quarantined, Row, row_of_chat, unstorable
 from stillhouse.grade import Grader
 from stillhouse.prompts import prompt_hash
-from stillhouse.records import canonical_json, fingerprint
 from stillhouse.stores.base import Payload
 from stillhouse.transcript import assemble, message_text, prompt_messages
 
@@ -63,10 +62,17 @@ def collect(
     *,
     finish_reasons: tuple[str, ...] = (WHOLE,),
     reference_key: str = REFERENCE_KEY,
+    not_by: Container[str] = (),
 ) -> Collected:
-    """An example for every whole answer (each choice, where a request asked for several)."""
+    """An example for every whole answer (each choice, where a request asked for several).
+
+    `not_by`: models whose answers are left out. A student behind the gateway is captured too, and must not be its own teacher.
+    """
     collected = Collected()
     for completion in completions:
+        if completion.model in not_by or completion.upstream in not_by:
+            collected.left_out("answered by a student")
+            continue
         if completion.state != "complete":
             collected.left_out(f"{completion.state}, not complete")
             continue
@@ -128,7 +134,7 @@ def example_of(row: Row, *, source: str, split: Split = "train") -> Example:
     """The row with its identity: the hash of what is asked and answered, and its group, the hash of the normalised prompt."""
     messages = [_plain(message) for message in row.messages]
     return Example(
-        id=fingerprint(canonical_json(messages), row.answer.encode(), canonical_json(row.tools)),
+        id=example_id(messages, row.answer, row.tools),
         messages=messages,
         answer=row.answer,
         reference=row.reference,

@@ -1,0 +1,262 @@
+"""`stillhouse dataset`: immutable versions of examples, made from completions or files."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stillhouse.cli import filters
+from stillhouse.cli.output import JsonFlag, Session, new_table, when
+from stillhouse.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from stillhouse.curation import Options, Version
+    from stillhouse.dataset import Dataset, Example
+
+app = typer.Typer(no_args_is_help=True)
+
+CHECK_FAILED = 1
+
+Near = Annotated[str, typer.Option("--near-duplicates", metavar="SIMILARITY", help="Rows from which on go; 0 to 1, or off.")]
+Split = Annotated[str, typer.Option("--split", metavar="SHARES", help="Of train, valid and test.")]
+Seed = Annotated[int, typer.Option("--seed", help="Another one draws another split.")]
+DropLeaks = Annotated[bool, typer.Option("--drop-leaks", help="Take out of train what valid or test ask too.")]
+AllowLeaks = Annotated[int, typer.Option("--allow-leaks", min=0, help="Accept so many pairs, and write it down.")]
+
+
+@app.command()
+def build(
+    ctx: typer.Context,
+    name: Annotated[str | None, typer.Argument(help="The report's dataset, with --from-report.", show_default=False)] = None,
+    model: filters.Model = None,
+    metadata: filters.Metadata = None,
+    since: filters.Since = None,
+    until: filters.Until = None,
+    finish_reason: filters.FinishReason = None,
+    text: filters.WithText = None,
+    tag: filters.Tag = None,
+    only_right: Annotated[
+        str | None, typer.Option("--only-right", metavar="GRADER", help="Keep answers that pass against metadata 'reference'.")
+    ] = None,
+    split: Split = "0.8,0.1,0.1",
+    seed: Seed = 0,
+    near_duplicates: Near = "0.9",
+    drop_leaks: DropLeaks = False,
+    allow_leaks: AllowLeaks = 0,
+    extend: Annotated[
+        str | None, typer.Option("--extend", metavar="DATASET", help="Its next version: same valid and test, more train.")
+    ] = None,
+    from_report: Annotated[
+        str | None, typer.Option("--from-report", metavar="REPORT", help="The next version: the like of what failed there.")
+    ] = None,
+    like: Annotated[int, typer.Option("--like", min=1, help="With --from-report: so many for each failure.")] = 10,
+    json: JsonFlag = False,
+) -> None:
+    """A version made of stored completions: filtered, without duplicates, split, checked for leaks."""
+    from stillhouse.cli.building import Wanted, build_version
+
+    session: Session = ctx.obj
+    wanted = Wanted(
+        query=filters.completion_query(model, metadata, since, until, finish_reason, text, tag),
+        options=_options(split, seed, near_duplicates, drop_leaks, allow_leaks),
+        name=name,
+        only_right=only_right,
+        parent=extend,
+        report=from_report,
+        like=like,
+    )
+    _save(session, asyncio.run(build_version(session.workspace, wanted, session.say)))
+
+
+@app.command("import")
+def import_(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="The dataset's name.")],
+    file: Annotated[Path, typer.Argument(help="CSV with text,category; OpenAI chat JSONL; Parquet. Alone, it is split.")],
+    valid: Annotated[Path | None, typer.Option("--valid", help="A file that is the valid split.", show_default=False)] = None,
+    test: Annotated[Path | None, typer.Option("--test", help="A file that is the test split.", show_default=False)] = None,
+    format_: Annotated[str | None, typer.Option("--format", help="csv, openai_jsonl, parquet. Default: by the name.")] = None,
+    encoding: Annotated[str, typer.Option("--encoding", help="gb18030 for files from Excel in Chinese.")] = "utf-8",
+    split: Split = "0.8,0.1,0.1",
+    seed: Seed = 0,
+    near_duplicates: Near = "off",
+    drop_leaks: DropLeaks = False,
+    allow_leaks: AllowLeaks = 0,
+    json: JsonFlag = False,
+) -> None:
+    """A version made of files. A bad row is put aside with its line and reason; the others come in."""
+    from stillhouse import curation
+    from stillhouse.cli.building import read_files
+
+    session: Session = ctx.obj
+    collected = read_files({"train": file, "valid": valid, "test": test}, format_, encoding)
+    _tell_quarantined(session, [(name, row.line, row.reason) for name, row in collected.quarantined])
+    options = _options(split, seed, near_duplicates, drop_leaks, allow_leaks)
+    files = [path.name for path in (file, valid, test) if path is not None]
+    _save(session, curation.build(name, collected, options, recipe={"files": files, "encoding": encoding}))
+
+
+@app.command("list")
+def list_(
+    ctx: typer.Context,
+    name: Annotated[str | None, typer.Option("--name", help="Only versions of this name.", show_default=False)] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Every version, newest first."""
+    session: Session = ctx.obj
+    datasets = sorted(session.workspace.store.datasets(name), key=lambda dataset: dataset.created, reverse=True)
+    table = new_table("name", "version", ">train", ">valid", ">test", "teachers", "made")
+    for dataset in datasets:
+        counts = (f"{dataset.counts.get(split, 0):,}" for split in ("train", "valid", "test"))
+        table.add_row(dataset.name, _short(dataset), *counts, ", ".join(dataset.teachers) or "-", when(dataset.created))
+    session.emit(datasets, lambda: table)
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    dataset: Annotated[str, typer.Argument(help="name, name@version or fingerprint.")],
+    rows: Annotated[int, typer.Option("--rows", min=0, help="Show so many examples of each split.")] = 0,
+    json: JsonFlag = False,
+) -> None:
+    """One version's manifest: how it was made, of what, what was left out. With --rows, examples too."""
+    session: Session = ctx.obj
+    found = session.workspace.dataset(dataset)
+    if rows:
+        examples = _examples(session, found, rows)
+        session.emit(examples, lambda: _examples_table(examples))
+    else:
+        session.emit(found)
+
+
+@app.command()
+def diff(ctx: typer.Context, before: str, after: str, json: JsonFlag = False) -> None:
+    """What the second version has that the first has not, and the other way round."""
+    from stillhouse import curation
+
+    session: Session = ctx.obj
+    first, second = (session.workspace.dataset(name) for name in (before, after))
+    found = curation.diff(_examples(session, first), _examples(session, second))
+    table = new_table("", ">rows", title=f"{first.name} {_short(first)} -> {second.name} {_short(second)}")
+    for word in ("added", "removed", "changed", "moved"):
+        table.add_row(word, f"{len(getattr(found, word)):,}")
+    table.add_row("same", f"{found.same:,}")
+    session.emit(found, lambda: table)
+
+
+@app.command()
+def check(ctx: typer.Context, dataset: str, json: JsonFlag = False) -> None:
+    """Whether a version is what its manifest says: hashes, counts, answers, leaks. Exit code 1 when it is not."""
+    from stillhouse import curation
+
+    session: Session = ctx.obj
+    found = session.workspace.dataset(dataset)
+    problems = curation.check(found, session.workspace.dataset_folder(found.fingerprint))
+    session.emit({"dataset": found.fingerprint, "problems": problems}, lambda: _lines(problems or ["Nothing is wrong."]))
+    if problems:
+        raise typer.Exit(CHECK_FAILED)
+
+
+@app.command()
+def export(
+    ctx: typer.Context,
+    dataset: str,
+    out: Annotated[Path, typer.Option("--out", help="A new folder.")],
+    format_: Annotated[str, typer.Option("--format", help="openai_jsonl, csv or parquet.")] = "openai_jsonl",
+    bom: Annotated[bool, typer.Option("--bom", help="CSV that Excel opens as UTF-8.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """A version as files for other tools: one a split, with manifest.json and, for Parquet, a dataset card."""
+    from stillhouse.dataset import SPLITS
+    from stillhouse.formats import FORMATS
+    from stillhouse.formats.examples import read_examples
+    from stillhouse.formats.export import export_dataset
+
+    session: Session = ctx.obj
+    if bom and format_ != "csv":
+        raise UsageError(f"--bom is for csv; the format is {format_}.")
+    found = session.workspace.dataset(dataset)
+    folder = session.workspace.dataset_folder(found.fingerprint)
+    rows = {split: read_examples(folder, split) for split in SPLITS}
+    kind = FORMATS.resolve(format_)
+    manifest = export_dataset(found, rows, kind(bom=True) if bom else kind(), out, name=format_)
+    session.say(f"{found.name} is in {out}: {', '.join(manifest['files'])}.")
+    session.emit({"folder": str(out), **manifest}, lambda: _lines(manifest["files"]))
+
+
+def _options(split: str, seed: int, near_duplicates: str, drop_leaks: bool, allow_leaks: int) -> Options:
+    from stillhouse.curation import Options
+
+    try:
+        shares = tuple(float(share) for share in split.split(","))
+        near = None if near_duplicates == "off" else float(near_duplicates)
+    except ValueError:
+        raise UsageError(f"Expected numbers, as in --split 0.8,0.1,0.1; got '{split}' and '{near_duplicates}'.") from None
+    values = {"shares": shares, "seed": seed, "near_duplicates": near, "allow_leaks": allow_leaks}
+    return Options.model_validate({**values, "leaks": "drop" if drop_leaks else "fail"})
+
+
+def _save(session: Session, version: Version) -> None:
+    from stillhouse.curation import save
+
+    dataset = save(version, session.workspace.dataset_folder, session.workspace.store)
+    session.emit(dataset, lambda: _made_table(dataset))
+    session.say(f"Train on it with: stillhouse train run RECIPE --dataset {dataset.name}@{_short(dataset)}")
+
+
+def _made_table(dataset: Dataset) -> Table:
+    table = new_table("", ">rows", title=f"{dataset.name} {_short(dataset)}")
+    for split, count in dataset.counts.items():
+        table.add_row(split, f"{count:,}")
+    for reason, count in sorted(dataset.removed.items(), key=lambda item: -item[1]):
+        table.add_row(f"left out: {reason}", f"{count:,}")
+    if dataset.waived_leaks:
+        table.add_row("leaking pairs accepted", f"{dataset.waived_leaks:,}")
+    return table
+
+
+def _tell_quarantined(session: Session, rows: list[tuple[str, int, str]], shown: int = 10) -> None:
+    for file, line, reason in rows[:shown]:
+        session.say(f"Put aside: {file}, line {line}: {reason}.")
+    if len(rows) > shown:
+        session.say(f"... and {len(rows) - shown} more; the manifest lists them: stillhouse dataset show DATASET --json")
+
+
+def _examples(session: Session, dataset: Dataset, limit: int | None = None) -> list[Example]:
+    from stillhouse.dataset import SPLITS
+    from stillhouse.formats.examples import read_examples
+
+    folder = session.workspace.dataset_folder(dataset.fingerprint)
+    return [example for split in SPLITS for example in read_examples(folder, split)[:limit]]
+
+
+def _examples_table(examples: list[Example]) -> Table:
+    from rich.text import Text
+
+    from stillhouse.transcript import message_text
+
+    table = new_table("split", "question", "answer", "source")
+    for example in examples:
+        question = message_text(example.messages[-1]) if example.messages else ""
+        cells = (example.split, question[:200], example.answer[:200], example.source or "-")
+        table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def _lines(lines: list[str]) -> Table:
+    from rich.text import Text
+
+    table = new_table("")
+    table.show_header = False
+    for line in lines:
+        table.add_row(Text(line))
+    return table
+
+
+def _short(dataset: Dataset) -> str:
+    return dataset.fingerprint.removeprefix("sha256:")[:12]
