@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from stillhouse.chat import Message
-from stillhouse.records import Record
+from stillhouse.records import Record, canonical_json, fingerprint
 from stillhouse.upstream import NAME_PATTERN
 
 Split = Literal["train", "valid", "test"]
@@ -36,6 +36,11 @@ class Example(Record):
     weight: float = 1.0
     metadata: dict[str, str] = {}
     tools: list[dict[str, Any]] | None = None
+
+
+def example_id(messages: list[Message], answer: str, tools: list[dict[str, Any]] | None = None) -> str:
+    """The identity of what is asked and answered."""
+    return fingerprint(canonical_json(messages), answer.encode(), canonical_json(tools))
 
 
 class Dataset(Record):
