@@ -69,8 +69,7 @@ class LiveServer:
 def add_upstream(data_dir: Path, base_url: str, *models: str, timeouts: Timeouts = TIMEOUTS, **more: object) -> None:
     """What `stillhouse upstream add` does, with other timeouts."""
     store = open_store(Settings(data_dir=data_dir))
-    upstream = Upstream.model_validate(
-        {"name": "fake", "base_url": base_url, "models": models or ("gpt-4o",), "timeouts": timeouts, **more}
-    )
+    fields = {"name": "fake", "base_url": base_url, "models": models or ("gpt-4o",), "timeouts": timeouts, **more}
+    upstream = Upstream.model_validate(fields)
     store.put_upstream(upstream).result()
     store.close()
