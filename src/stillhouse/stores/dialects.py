@@ -172,8 +172,11 @@ class SQLite(Dialect):
             source.backup(copy)
 
     def health(self) -> dict[str, Any]:
-        with closing(self._connect_reader()) as connection:
-            check = [row[0] for row in connection.execute("PRAGMA quick_check(5)")]
+        try:
+            with closing(self._connect_reader()) as connection:
+                check = [str(row[0]) for row in connection.execute("PRAGMA quick_check(5)")]
+        except sqlite3.DatabaseError as exc:  # damaged so far that even the check cannot run
+            check = [str(exc)]
         return {
             "database": self.name,
             "version": sqlite3.sqlite_version,

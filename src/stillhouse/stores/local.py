@@ -150,7 +150,7 @@ class LocalBackend:
             return [self._keep_aside(write, error) for write in writes]
         if trouble == "fatal":
             self.fatal = error
-            log.critical("the database failed (%s): nothing is acknowledged any more", error)
+            log.critical("the database failed (%s): nothing is acknowledged any more", _reason(error))
             if self._on_fatal is not None:
                 self._on_fatal(error)
             return [Outcome(error=self._fatal_error())] * len(writes)
@@ -175,7 +175,8 @@ class LocalBackend:
             self._dialect.set_lock_timeout(self._connection, _BUSY_AGAIN_SECONDS if held_by_others else self._lock_timeout)
 
     def _fatal_error(self) -> StoreError:
-        error = StoreError(f"The database failed and nothing is kept any more: {self.fatal}. Check the disk, then restart.")
+        reason = "" if self.fatal is None else _reason(self.fatal)
+        error = StoreError(f"The database failed and nothing is kept any more: {reason}. Check the disk, then restart.")
         error.__cause__ = self.fatal
         return error
 
