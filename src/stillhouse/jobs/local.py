@@ -25,7 +25,7 @@ from stillhouse.stores.base import RunStore
 def submit(store: RunStore, settings: Settings, run: Run) -> None:
     """Keep a new run and start its process."""
     store.put_run(run).result()
-    _start(store, settings, run)
+    start(store, settings, run)
 
 
 def resume(store: RunStore, settings: Settings, run: Run) -> None:
@@ -35,7 +35,7 @@ def resume(store: RunStore, settings: Settings, run: Run) -> None:
     changes: dict[str, object] = {"state": "queued", "heartbeat": time.time(), "error": None, "finished": None}
     if not store.update_run(run.id, run.epoch, {**changes, "pid": None, "boot": None}).result():
         raise ConflictError(f"Run {run.id} was resumed by somebody else just now.")
-    _start(store, settings, run)
+    start(store, settings, run)
 
 
 def request_stop(store: RunStore, run: Run) -> None:
@@ -48,7 +48,8 @@ def request_stop(store: RunStore, run: Run) -> None:
         os.kill(run.pid, signal.SIGTERM)  # so that it need not wait for its next look at the store
 
 
-def _start(store: RunStore, settings: Settings, run: Run) -> None:
+def start(store: RunStore, settings: Settings, run: Run) -> None:
+    """Start a process for a run that stands in the store; if another one has the run, it ends by itself."""
     folder = settings.runs / run.id
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "stillhouse.jobs.worker", run.id, "--data-dir", str(settings.data_dir.absolute())]

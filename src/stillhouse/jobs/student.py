@@ -46,6 +46,7 @@ def train_student(settings: Settings, run: Run, claim: Claim) -> str | None:
     )
     if student is None:
         return None
+    claim.insist(claim.flush, PATIENCE_SECONDS)  # raises if the run is somebody else's by now: then nothing is published
     artifact = publish(student, settings, run, read_manifest(data))
     claim.insist(lambda store: answer(store.put_artifact(artifact)), PATIENCE_SECONDS)
     return artifact.id

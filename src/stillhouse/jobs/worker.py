@@ -66,7 +66,8 @@ def _claim(settings: Settings, run_id: str) -> tuple[Run, Claim]:
             finally:
                 store.close()
             break
-        except (StoreError, OSError):
+        except (StoreError, OSError) as exc:
+            print(f"The store is away: {exc}", file=sys.stderr, flush=True)
             if time.monotonic() > deadline:
                 raise
             time.sleep(BEAT_SECONDS)
