@@ -73,7 +73,7 @@ def write_directory(folder: Path, files: Mapping[str, bytes], manifest: str, con
     """A folder of `files` (plain names), its manifest last. Raises StoreError; a folder without manifest may be left."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
-        if Path(name).name != name or name == manifest:
+        if Path(name).name != name or name in ("..", manifest):
             raise ValueError(f"expected a plain file name other than the manifest's, got {name!r}")
         write_atomic(folder / name, data)
     finish_directory(folder, manifest, content)

@@ -14,6 +14,8 @@ import orjson
 from stillhouse.chat import Message
 from stillhouse.sse import iter_events
 
+_OURS_OF_CHOICE = ("index", "delta", "message")
+
 
 def prompt_messages(request_raw: bytes) -> list[Message]:
     """The messages of a request body; empty when there are none to read."""
@@ -38,17 +40,12 @@ def prompt_text(request_raw: bytes) -> str:
 
 def answer_text(response_raw: bytes, stream: bool) -> str:
     """All text of the answer (every choice), for search."""
-    choices = assemble(response_raw, stream).get("choices") or []
-    return "\n".join(message_text(choice.get("message") or {}) for choice in choices if isinstance(choice, dict))
+    return "\n".join(message_text(message) for message in _messages_of(assemble(response_raw, stream)))
 
 
 def answer_message(response_raw: bytes, stream: bool) -> Message:
     """The first choice's message; empty when there is none."""
-    for choice in (assemble(response_raw, stream).get("choices") or [])[:1]:
-        message = choice.get("message") if isinstance(choice, dict) else None
-        if isinstance(message, dict):
-            return message
-    return {}
+    return next(iter(_messages_of(assemble(response_raw, stream))), {})
 
 
 def assemble(response_raw: bytes, stream: bool) -> dict[str, Any]:
@@ -82,25 +79,21 @@ def _add_choice(choice: dict[str, Any], part: dict[str, Any]) -> None:
     for key, value in part.items():
         if key == "delta" and isinstance(value, dict):
             _add_delta(choice["message"], value)
-        elif key == "logprobs" and isinstance(value, dict):
-            choice["logprobs"] = _joined(choice["logprobs"] or {}, value)
-        elif key not in ("index", "delta") and value is not None:
+        elif key == "logprobs":
+            choice["logprobs"] = _continued(choice["logprobs"], value)
+        elif key not in _OURS_OF_CHOICE and value is not None:
             choice[key] = value
 
 
 def _add_delta(message: dict[str, Any], delta: dict[str, Any]) -> None:
     for key, value in delta.items():
         if key == "role":
-            message["role"] = value or message["role"]
+            message["role"] = value if isinstance(value, str) and value else message["role"]
         elif key == "tool_calls":
             for call in _list_of_objects(value):
                 _add_tool_call(message, call)
-        elif isinstance(value, str):
-            message[key] = (message.get(key) or "") + value
-        elif isinstance(value, dict):  # the old `function_call`, audio, ...
-            message[key] = _joined(message.get(key) or {}, value)
-        elif value is not None or key not in message:
-            message[key] = value
+        else:
+            message[key] = _continued(message.get(key), value)
 
 
 def _add_tool_call(message: dict[str, Any], call: dict[str, Any]) -> None:
@@ -111,24 +104,21 @@ def _add_tool_call(message: dict[str, Any], call: dict[str, Any]) -> None:
         known = {"index": index}
         calls.append(known)
     for key, value in call.items():
-        if key == "function" and isinstance(value, dict):
-            known[key] = _joined(known.get(key) or {}, value)
+        if key == "function":
+            known[key] = _continued(known.get(key), value)
         elif value is not None:
             known[key] = value
 
 
-def _joined(before: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    """Strings and lists are continued, everything else replaced."""
-    joined = dict(before)
-    for key, value in more.items():
-        old = joined.get(key)
-        if isinstance(old, str) and isinstance(value, str):
-            joined[key] = old + value
-        elif isinstance(old, list) and isinstance(value, list):
-            joined[key] = [*old, *value]
-        elif value is not None or key not in joined:
-            joined[key] = value
-    return joined
+def _continued(old: Any, new: Any) -> Any:
+    """Strings and lists are continued, objects field by field; nothing leaves what was there; anything else replaces it."""
+    if isinstance(old, str) and isinstance(new, str):
+        return old + new
+    if isinstance(old, list) and isinstance(new, list):
+        return [*old, *new]
+    if isinstance(old, dict) and isinstance(new, dict):
+        return {**old, **{key: _continued(old.get(key), value) for key, value in new.items()}}
+    return old if new is None else new
 
 
 def _finished(choice: dict[str, Any]) -> dict[str, Any]:
@@ -136,6 +126,12 @@ def _finished(choice: dict[str, Any]) -> dict[str, Any]:
     for call in choice["message"].get("tool_calls", ()):
         call.pop("index", None)
     return choice
+
+
+def _messages_of(body: dict[str, Any]) -> list[Message]:
+    """The choices' messages; an empty one for a choice without."""
+    messages = [choice.get("message") for choice in _list_of_objects(body.get("choices"))]
+    return [message if isinstance(message, dict) else {} for message in messages]
 
 
 def _part_text(part: object) -> str:

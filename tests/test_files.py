@@ -1,0 +1,101 @@
+"""Files are whole or absent, and what is read is what was put."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stillhouse.errors import NotFoundError, StoreError
+from stillhouse.files import Files, finish_directory, hash_file, verify_directory, write_atomic, write_directory
+
+
+def test_equal_content_is_one_file(tmp_path: Path) -> None:
+    files = Files(tmp_path / "files")
+    name = files.put(b"content")
+    assert files.put(b"content") == name
+    assert files.get(name) == files.get(f"sha256:{name}") == b"content"
+    assert name in files
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
+
+
+def test_an_altered_file_is_not_handed_out(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    name = files.put(b"content")
+    (path,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    path.write_bytes(b"c0ntent")
+    with pytest.raises(StoreError, match="altered"):
+        files.get(name)
+
+
+@given(st.text())
+def test_a_name_never_becomes_a_path(name: str) -> None:
+    with pytest.raises(NotFoundError):
+        Files(Path("nowhere")).get(name)
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "", "a" * 63, "A" * 64, "/" * 64, "a" * 64 + "\n"])
+def test_what_is_no_hash_is_not_found(tmp_path: Path, name: str) -> None:
+    with pytest.raises(NotFoundError):
+        Files(tmp_path).get(name)
+
+
+def test_writing_replaces_whole_files_and_leaves_nothing_beside(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    for content in (b"one", b"", b"three" * 1000):
+        write_atomic(target, content)
+        assert target.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_when_the_disk_is_full_the_old_content_stands(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(b"old")
+    code = (
+        "import sys; from pathlib import Path; from stillhouse.files import write_atomic;"
+        "from stillhouse.errors import StoreError\n"
+        "try: write_atomic(Path(sys.argv[1]), bytes(100_000))\n"
+        "except StoreError as exc: sys.exit(str(exc))"
+    )
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+
+    command = [sys.executable, "-B", "-c", code, str(target)]
+    process = subprocess.run(command, preexec_fn=limited, stderr=subprocess.PIPE, text=True, check=False)
+    assert process.returncode == 1
+    assert f"Cannot write {target}" in process.stderr
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_is_finished_by_its_manifest(tmp_path: Path) -> None:
+    folder = tmp_path / "dataset"
+    write_directory(folder, {"train.jsonl": b"1\n", "test.jsonl": b""}, "manifest.json", b"{}")
+    hashes = {name: hash_file(folder / name) for name in ("train.jsonl", "test.jsonl")}
+    verify_directory(folder, hashes)
+    (folder / "train.jsonl").write_bytes(b"2\n")
+    with pytest.raises(StoreError, match=r"train\.jsonl was altered"):
+        verify_directory(folder, hashes)
+    (folder / "train.jsonl").unlink()
+    with pytest.raises(StoreError, match=r"train\.jsonl is missing"):
+        verify_directory(folder, hashes)
+
+
+def test_files_that_others_wrote_are_finished_in_place(tmp_path: Path) -> None:
+    folder = tmp_path / "artifact"
+    (folder / "tokenizer").mkdir(parents=True)
+    (folder / "tokenizer" / "vocabulary.json").write_bytes(b"{}")
+    finish_directory(folder, "manifest.json", b'{"id":1}')
+    assert (folder / "manifest.json").read_bytes() == b'{"id":1}'
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "manifest.json", ".."])
+def test_a_folder_takes_plain_names_only(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="plain file name"):
+        write_directory(tmp_path / "d", {name: b""}, "manifest.json", b"{}")
