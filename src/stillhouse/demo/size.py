@@ -1,0 +1,22 @@
+"""How large the demo is: what fits into five minutes of two cores and still shows the effect. Measured in docs/log.md."""
+
+from __future__ import annotations
+
+from stillhouse.records import Record
+
+
+class Size(Record):
+    """The numbers of one demo."""
+
+    questions: int = 600
+    """A task, for the teacher."""
+    samples: int = 2
+    """Answers a question."""
+    temperature: float | None = 0.7
+    """None: not sent, for models that refuse it."""
+    unseen: int = 150
+    """Questions a task, for the evaluation."""
+    steps: int = 1_200
+    """Of the student's training, and of the control's."""
+    batch_size: int = 32
+    learning_rate: float = 3e-3
