@@ -1,4 +1,4 @@
-"""A training run in a process of its own, to be killed: `python -m tests.training.child ROOT`. Says each report as a JSON line."""
+"""A training run in a process of its own, to be killed: `python -m tests.training.child ROOT`. Says reports as JSON lines."""
 
 from __future__ import annotations
 

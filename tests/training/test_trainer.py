@@ -1,0 +1,226 @@
+"""What a training run does, seen from outside: folders in, reports and a student out."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from stillhouse.dataset import Example
+from stillhouse.errors import PermissionRefusedError, RecipeError, TrainingError
+from stillhouse.recipe import BlackBox, Recipe, Teacher, WhiteBox
+from stillhouse.students.causal import CausalStudent
+from stillhouse.training import checkpoint as checkpoints
+from stillhouse.training import train
+from stillhouse.training.base import Job
+from stillhouse.training.objective import Objective
+from stillhouse.training.trainer import Trainer
+from tests.students.tiny import tiny_spec, write_tokenizer
+from tests.training.runs import Log, recipe, run, sums, weights_hash, write_sums
+
+
+def question(text: str, answer: str, identifier: str = "q") -> Example:
+    return Example(id=identifier, messages=[{"role": "user", "content": text}], answer=answer)
+
+
+def test_a_student_learns_what_it_is_shown_and_is_an_artifact(tmp_path: Path) -> None:
+    rows = [question("1+1", "two", "a"), question("2+2", "four", "b"), question("2+3", "five", "c")]
+    dataset = write_sums(tmp_path / "data", rows, may_train={"openai": "yes"})
+    plan = recipe(tmp_path, steps=80, batch_size=3, accumulate=1, dropout=0.0, learning_rate=2e-2, checkpoint_every=80)
+    log = run(plan, tmp_path / "data", tmp_path / "work")
+    student = CausalStudent.load(tmp_path / "work" / "student")
+    assert student.answer([row.messages for row in rows], max_tokens=8) == ["two", "four", "five"]
+    assert log.curve[1]["train/loss"] == pytest.approx(math.log(104), rel=0.2)
+    assert log.curve[80]["train/loss"] < 0.05
+    manifest = json.loads((tmp_path / "work" / "student" / "artifact.json").read_bytes())
+    assert manifest["kind"] == "causal"
+    assert manifest["dataset"] == dataset.fingerprint
+    assert manifest["may_train"] == {"openai": "yes"}
+    assert manifest["parameters"] == student.parameters
+    assert manifest["metrics"]["train/loss"] == log.curve[80]["train/loss"]
+    assert Recipe.model_validate(manifest["recipe"]) == plan
+
+
+def test_every_step_reports_its_numbers(tmp_path: Path) -> None:
+    write_sums(tmp_path / "data")
+    log = run(recipe(tmp_path, steps=4, evaluate_every=2), tmp_path / "data", tmp_path / "work")
+    each = {"train/loss", "train/learning_rate", "train/grad_norm"}
+    assert [set(log.curve[step]) for step in (1, 2, 3, 4)] == [each, each | {"eval/loss"}, each, each | {"eval/loss"}]
+
+
+def test_epochs_are_counted_in_windows(tmp_path: Path) -> None:
+    """90 examples in windows of 24: four steps an epoch, the last of 18."""
+    write_sums(tmp_path / "data")
+    log = run(recipe(tmp_path, steps=None, epochs=1.5), tmp_path / "data", tmp_path / "work")
+    assert max(log.curve) == 6
+
+
+@pytest.mark.parametrize("lengths", [{"steps": None}, {"steps": 3, "epochs": 1.0}])
+def test_how_long_is_said_in_one_way(tmp_path: Path, lengths: dict[str, Any]) -> None:
+    write_sums(tmp_path / "data")
+    with pytest.raises(RecipeError, match="steps = 1000, or epochs = 3"):
+        run(recipe(tmp_path, **lengths), tmp_path / "data", tmp_path / "work")
+
+
+def test_micro_batches_of_any_size_give_the_same_student(tmp_path: Path) -> None:
+    write_sums(tmp_path / "data")
+    curves = [
+        run(
+            recipe(tmp_path, steps=4, dropout=0.0, batch_size=size, accumulate=24 // size),
+            tmp_path / "data",
+            tmp_path / f"by-{size}",
+        ).curve
+        for size in (24, 12, 6)
+    ]
+    for step in (1, 2, 3, 4):
+        whole, *others = (curve[step]["train/loss"] for curve in curves)
+        assert others == pytest.approx([whole, whole], abs=2e-6)
+
+
+def test_the_control_learns_the_final_answer_alone(tmp_path: Path) -> None:
+    reasoned = [question("1+1", "One and one. The answer is 2.")]
+    alone = [question("1+1", "2")]
+    hashes = []
+    for name, rows, rationale in (("reasoned", reasoned, False), ("alone", alone, True)):
+        write_sums(tmp_path / name, rows)
+        run(recipe(tmp_path, steps=2, method=BlackBox(rationale=rationale)), tmp_path / name, tmp_path / f"{name}-work")
+        hashes.append(weights_hash(tmp_path / f"{name}-work"))
+    assert hashes[0] == hashes[1]
+
+
+def test_plain_text_is_learnt_without_a_chat_template(tmp_path: Path) -> None:
+    write_tokenizer(tmp_path / "tokenizer", template=None)
+    write_sums(tmp_path / "data", [Example(id="t", messages=[], answer="the cat sat on the mat")])
+    log = run(recipe(tmp_path, steps=60, dropout=0.0, learning_rate=2e-2), tmp_path / "data", tmp_path / "work")
+    assert log.curve[60]["train/loss"] < 1 < log.curve[1]["train/loss"]
+
+
+def test_a_student_starts_from_its_base(tmp_path: Path) -> None:
+    base = CausalStudent.build(tiny_spec(write_tokenizer(tmp_path / "tokenizer")), seed=9)
+    base.save(tmp_path / "base")
+    write_sums(tmp_path / "data")
+    plan = recipe(tmp_path, steps=1, learning_rate=1e-9)
+    plan = plan.model_copy(update={"student": plan.student.model_copy(update={"config": {}, "tokenizer": None})})
+    run(plan, tmp_path / "data", tmp_path / "work", base_folder=tmp_path / "base")
+    student = CausalStudent.load(tmp_path / "work" / "student")
+    for (name, ours), (_, theirs) in zip(student.network.named_parameters(), base.network.named_parameters(), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-6), name
+
+
+# -- white-box ---------------------------------------------------------------------------------------------------------------
+
+
+def teacher_folder(root: Path, *, letters: str | None = None, **shape: object) -> Path:
+    tokenizer = write_tokenizer(root / "teacher-tokenizer") if letters is None else write_tokenizer(root / "t", letters=letters)
+    CausalStudent.build(tiny_spec(tokenizer, hidden_size=48, **shape), seed=7).save(root / "teacher")
+    return root / "teacher"
+
+
+def test_a_white_box_student_comes_closer_to_its_teacher(tmp_path: Path) -> None:
+    write_sums(tmp_path / "data")
+    plan = recipe(tmp_path, steps=30, dropout=0.0, accumulate=1, method=WhiteBox(temperature=2.0, weight=1.0))
+    log = run(plan, tmp_path / "data", tmp_path / "work", teacher_folder=teacher_folder(tmp_path))
+    assert {"train/kd_loss", "train/ce_loss"} <= set(log.curve[1])
+    assert log.curve[30]["train/kd_loss"] < log.curve[1]["train/kd_loss"] / 3
+    assert log.curve[30]["eval/loss"] < log.curve[4]["eval/loss"]
+
+
+def test_a_white_box_run_resumes_exactly(tmp_path: Path) -> None:
+    write_sums(tmp_path / "data")
+    plan, teacher = recipe(tmp_path, method=WhiteBox(temperature=2.0)), teacher_folder(tmp_path)
+    whole = run(plan, tmp_path / "data", tmp_path / "whole", teacher_folder=teacher)
+    first = run(plan, tmp_path / "data", tmp_path / "parts", stop_at=5, teacher_folder=teacher)
+    second = run(plan, tmp_path / "data", tmp_path / "parts", teacher_folder=teacher)
+    assert {**first.curve, **second.curve} == whole.curve
+    assert weights_hash(tmp_path / "parts") == weights_hash(tmp_path / "whole")
+
+
+def test_a_teacher_that_cannot_give_the_signal_is_refused_before_any_step(tmp_path: Path) -> None:
+    write_sums(tmp_path / "data")
+    plan = recipe(tmp_path, method=WhiteBox())
+    with pytest.raises(RecipeError, match="black-box"):
+        run(plan, tmp_path / "data", tmp_path / "work")
+    with pytest.raises(RecipeError, match="different tokenizers.*Give the student the teacher's tokenizer"):
+        run(plan, tmp_path / "data", tmp_path / "work", teacher_folder=teacher_folder(tmp_path, letters="abc"))
+    with pytest.raises(RecipeError, match="vocab_size must be 128"):
+        run(plan, tmp_path / "data", tmp_path / "work", teacher_folder=teacher_folder(tmp_path, vocab_size=128))
+    assert not (tmp_path / "work" / "checkpoints").exists()
+
+
+# -- refusals ----------------------------------------------------------------------------------------------------------------
+
+
+def test_terms_that_forbid_training_are_kept_unless_overridden_by_name(tmp_path: Path) -> None:
+    write_sums(tmp_path / "data", may_train={"acme": "no: section 2.c", "other": "yes"})
+    with pytest.raises(PermissionRefusedError, match=r"'acme'.*section 2.c.*allow_training"):
+        run(recipe(tmp_path, steps=1), tmp_path / "data", tmp_path / "work")
+    plan = recipe(tmp_path, steps=1, teacher=Teacher(allow_training=("acme", "other")))
+    run(plan, tmp_path / "data", tmp_path / "work")
+    assert json.loads((tmp_path / "work" / "student" / "artifact.json").read_bytes())["overridden"] == ["acme"]
+
+
+def test_an_empty_answer_is_named(tmp_path: Path) -> None:
+    write_sums(tmp_path / "data", [question("1+1", "2", "fine"), question("2+2", "", "empty-one")])
+    with pytest.raises(TrainingError, match="empty-one"):
+        run(recipe(tmp_path), tmp_path / "data", tmp_path / "work")
+
+
+def test_a_long_example_is_named_and_not_cut(tmp_path: Path) -> None:
+    write_sums(tmp_path / "data", [question("1+1", "2" * 50, "long-one")])
+    with pytest.raises(RecipeError, match=r"long-one has 61 tokens.*training.max_tokens = 60.*at least 61"):
+        run(recipe(tmp_path, max_tokens=60), tmp_path / "data", tmp_path / "work")
+    with pytest.raises(RecipeError, match=r"long-one has 311 tokens.*256 positions"):
+        write_sums(tmp_path / "longer", [question("1+1", "2" * 300, "long-one")])
+        run(recipe(tmp_path), tmp_path / "longer", tmp_path / "work")
+
+
+def test_a_dataset_without_train_examples_is_refused(tmp_path: Path) -> None:
+    write_sums(tmp_path / "data", [row for row in sums() if row.split == "valid"])
+    with pytest.raises(RecipeError, match="no train examples"):
+        run(recipe(tmp_path), tmp_path / "data", tmp_path / "work")
+
+
+def base_that_breaks_at_z(root: Path) -> Path:
+    """A model whose embedding of `z` is not a number, as a damaged one could be."""
+    student = CausalStudent.build(tiny_spec(write_tokenizer(root / "tokenizer"), tie_word_embeddings=False))
+    with torch.no_grad():
+        student.network.get_input_embeddings().weight[student.tokenizer.convert_tokens_to_ids("z")] = math.nan
+    student.save(root / "base")
+    return root / "base"
+
+
+def test_a_number_that_is_not_finite_stops_the_run_before_the_step(tmp_path: Path) -> None:
+    base = base_that_breaks_at_z(tmp_path)
+    rows = [question(f"{i}", "yes", f"row-{i}") for i in range(7)] + [question("z", "no", "broken")]
+    write_sums(tmp_path / "data", rows)
+    plan = recipe(tmp_path, batch_size=2, accumulate=1, steps=4, checkpoint_every=1)
+    plan = plan.model_copy(update={"student": plan.student.model_copy(update={"config": {}})})
+    log = Log()
+    with pytest.raises(TrainingError, match=r"The loss of step \d is not a finite number.*broken") as stopped:
+        train(plan, tmp_path / "data", tmp_path / "work", report=log, base_folder=base)
+    assert str(stopped.value).count("row-") == 1, "only the two examples of the batch are named"
+    newest = checkpoints.newest_step(tmp_path / "work" / "checkpoints")
+    assert newest == (max(log.curve) if log.curve else None)
+    assert not (tmp_path / "work" / "student").exists()
+
+
+def test_the_weights_are_untouched_by_a_step_that_was_stopped(tmp_path: Path) -> None:
+    write_tokenizer(tmp_path / "tokenizer")
+    student = CausalStudent.build(tiny_spec(tmp_path / "tokenizer"))
+    rows = student.encode(sums()[:24], max_tokens=64)
+    job = Job(recipe(tmp_path), tmp_path, tmp_path / "work", None, None, Log(), lambda: False)
+
+    class Infinite(Objective):
+        def sums(self, network: torch.nn.Module, batch: object) -> dict[str, torch.Tensor]:
+            return {"loss": sum(parameter.sum() for parameter in network.parameters()) * torch.tensor(math.inf)}
+
+    before = {name: parameter.detach().clone() for name, parameter in student.network.named_parameters()}
+    with pytest.raises(TrainingError, match="not a finite number"):
+        Trainer(job, student, Infinite(), rows, [], "test").run()
+    for name, parameter in student.network.named_parameters():
+        assert torch.equal(parameter, before[name])
+        assert parameter.grad is None
