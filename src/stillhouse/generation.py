@@ -5,7 +5,7 @@ A request's parameters are read and bounded here, before they can reach a model;
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, ValidationError
 
@@ -31,7 +31,7 @@ class Generation(Record):
     top_p: float = Field(default=1.0, gt=0, le=1)
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
     n: int = Field(default=1, ge=1, le=8)
-    stop: tuple[str, ...] = Field(default=(), max_length=16)
+    stop: tuple[Annotated[str, Field(min_length=1, max_length=256)], ...] = Field(default=(), max_length=16)
     presence_penalty: float = Field(default=0.0, ge=-2, le=2)
     frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
     logprobs: bool = False
@@ -70,12 +70,9 @@ def read_generation(request: ChatRequest) -> Generation:
     if isinstance(body.get("stop"), str):
         fields["stop"] = (body["stop"],)
     try:
-        generation = Generation.model_validate(fields)
+        return Generation.model_validate(fields)
     except ValidationError as exc:
         raise UsageError(_explain(exc)) from exc
-    if "" in generation.stop:
-        raise UsageError("'stop' holds an empty string; a stop string needs at least one character.")
-    return generation
 
 
 def _plain(message: object) -> Message:

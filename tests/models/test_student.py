@@ -145,7 +145,7 @@ async def test_a_prompt_beyond_the_context_is_an_error_with_openais_code(model: 
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_completion_tokens": 10**9}, "max_tokens"),
         ({"stop": ["a"] * 17}, "stop"),
-        ({"stop": ""}, "at least one character"),
+        ({"stop": ""}, "stop.*at least 1 character"),
         ({"temperature": "hot"}, "temperature"),
         ({"tools": [{"type": "function"}]}, "tools"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
@@ -288,3 +288,18 @@ async def test_the_child_dies_with_a_parent_that_is_killed(folder: Path) -> None
         parent.kill()
         parent.wait()
     await until(lambda: gone(child))
+
+
+async def test_a_classifier_is_served_by_the_same_process(tmp_path: Path) -> None:
+    from stillhouse.students.linear import LinearStudent
+
+    texts = ["lost card", "my card is lost", "card lost again", "change my pin", "new pin please", "the pin is wrong"]
+    student = LinearStudent.fit(texts, ["card"] * 3 + ["pin"] * 3, {})
+    student.save(tmp_path / "trained")
+    artifact = register(tmp_path / "trained", tmp_path / "artifacts", parameters=student.parameters)
+    model = StudentModel(tmp_path / "artifacts" / artifact.id, model_id="labels")
+    try:
+        assert (await model.complete(ask("I lost my card"))).text == "card"
+        assert content_of([chunk async for chunk in model.stream(ask("which pin"))]) == "pin"
+    finally:
+        await model.close()

@@ -157,8 +157,10 @@ def test_the_end_token_ends_the_answer(student: CausalStudent) -> None:
 
 def test_a_prompt_longer_than_the_context_is_refused(student: CausalStudent) -> None:
     engine = BatchingEngine(student)
-    with pytest.raises(ContextLengthError, match="at most 256"):
+    with pytest.raises(ContextLengthError, match="at most 256 tokens"):
         engine.submit(0, ask("x" * 300))
+    with pytest.raises(ContextLengthError, match="1000000 letters"):
+        engine.submit(0, ask("x" * 10**6))
     assert not engine.busy
 
 

@@ -72,7 +72,8 @@ class StudentModel:
     async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
         """As `complete`; StreamBrokenError when the child dies midway. Closing the iterator frees the request's slots."""
         generation = read_generation(request).model_copy(update={"stream": True})
-        with_usage = (request.body.get("stream_options") or {}).get("include_usage") is True
+        options = request.body.get("stream_options")
+        with_usage = isinstance(options, dict) and options.get("include_usage") is True
         body = _body(self.model_id, "chat.completion.chunk") | ({"usage": None} if with_usage else {})
         latest: dict[int, Piece] = {}
         async with contextlib.aclosing(self._pieces(generation)) as pieces:

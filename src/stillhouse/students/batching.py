@@ -25,6 +25,9 @@ from stillhouse.students.text_stream import TextStream
 PROMPT_TOKENS_PER_STEP = 4096
 """Padded prompt tokens that may join in one step, so that a flood of prompts does not stall the rows under way."""
 
+LETTERS_PER_TOKEN = 256
+"""A prompt with more letters than that for every token of the context is refused without being tokenised, which takes time."""
+
 
 class Row:
     """One choice of one request, waiting or in a slot."""
@@ -80,16 +83,22 @@ class BatchingEngine:
 
     def submit(self, ticket: int, generation: Generation) -> None:
         """Raises ContextLengthError when the prompt leaves no room for an answer."""
+        letters = sum(len(message["content"]) for message in generation.messages)
+        if letters > LETTERS_PER_TOKEN * self.context:
+            raise self._too_long(f"{letters} letters")
         prompt = self._student.prompt_ids(generation.messages)
         room = self.context - len(prompt)
         if room < 1:
-            raise ContextLengthError(
-                f"The prompt has {len(prompt)} tokens and this student reads at most {self.context}, answer included. Shorten it."
-            )
+            raise self._too_long(f"{len(prompt)} tokens")
         limit = min(generation.max_tokens, room)
         for index in range(generation.n):
             text = TextStream(self._student.decode, generation.stop)
             self._waiting.append(Row(ticket, index, generation, prompt, limit, text))
+
+    def _too_long(self, size: str) -> ContextLengthError:
+        return ContextLengthError(
+            f"The prompt has {size} and this student reads at most {self.context} tokens, answer included. Shorten it."
+        )
 
     def abort(self, ticket: int) -> None:
         self._waiting = deque(row for row in self._waiting if row.ticket != ticket)
@@ -207,7 +216,7 @@ class BatchingEngine:
         for at, (row, token) in enumerate(zip(rows, tokens, strict=True)):
             if row.generation.logprobs and token not in self._ends:
                 logprob_V = logits_BV[at].float().log_softmax(dim=-1)
-                top = logprob_V.topk(row.generation.top_logprobs).indices.tolist()
+                top = logprob_V.topk(min(row.generation.top_logprobs, len(logprob_V))).indices.tolist()
                 entries = [self._entry(other, float(logprob_V[other])) for other in [token, *top]]
                 row.logprobs.append({**entries[0], "top_logprobs": entries[1:]})
 

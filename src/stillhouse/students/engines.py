@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from stillhouse.generation import Generation, Piece
 from stillhouse.registry import Table
+from stillhouse.students.base import last_user_text
 
 ENGINES = Table(
     "way to serve a student",
@@ -49,7 +50,7 @@ class LabelEngine:
         return bool(self._waiting)
 
     def submit(self, ticket: int, generation: Generation) -> None:
-        self._student.text_of([dict(message) for message in generation.messages])
+        last_user_text(generation.messages)
         self._waiting[ticket] = generation
 
     def abort(self, ticket: int) -> None:
@@ -60,15 +61,17 @@ class LabelEngine:
         asked = [self._waiting.pop(ticket) for ticket in tickets]
         if not asked:
             return []
-        labels, probabilities = self._student.predict([generation.messages for generation in asked])
+        rows = self._student.probabilities([generation.messages for generation in asked])
         return [
             piece
-            for ticket, generation, label, row in zip(tickets, asked, labels, probabilities, strict=True)
-            for piece in _pieces(ticket, generation, label, row)
+            for ticket, generation, probability in zip(tickets, asked, rows, strict=True)
+            for piece in _pieces(ticket, generation, probability)
         ]
 
 
-def _pieces(ticket: int, generation: Generation, label: str, probability: dict[str, float]) -> list[Piece]:
+def _pieces(ticket: int, generation: Generation, probability: dict[str, float]) -> list[Piece]:
+    """The likeliest label, n times: a classifier is not sampled. Words are counted as tokens, the label as one."""
+    label = max(probability, key=probability.__getitem__)
     words = sum(len(message["content"].split()) for message in generation.messages)
     logprobs = [_logprob(label, probability, generation.top_logprobs)] if generation.logprobs else None
     return [Piece(ticket, index, label, words, 1, "stop", logprobs) for index in range(generation.n)]

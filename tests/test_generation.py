@@ -1,0 +1,47 @@
+"""Whatever body comes, it becomes parameters within bounds or the caller's mistake, never anything else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stillhouse.chat import ChatRequest
+from stillhouse.errors import UsageError
+from stillhouse.generation import Generation, read_generation
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = [*Generation.model_fields, "max_completion_tokens", "tools", "response_format", "user"]
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), VALUES))
+def test_any_body_is_read_or_refused(body: dict[str, Any]) -> None:
+    try:
+        generation = read_generation(ChatRequest(orjson.dumps({"messages": [{"role": "user"}], **body})))
+    except UsageError:
+        return
+    assert Generation.model_validate(generation.model_dump(mode="json")) == generation
+
+
+def test_openais_spellings() -> None:
+    message = {"role": "user", "content": "hi", "name": "ann"}
+    generation = read_generation(
+        ChatRequest.build(
+            "x",
+            [message],
+            stop="END",
+            max_completion_tokens=7,
+            max_tokens=9,
+            temperature=None,
+            tools=[],
+            response_format={"type": "text"},
+        )
+    )
+    assert (generation.stop, generation.max_tokens, generation.temperature) == (("END",), 7, 1.0)
+    assert generation.messages == ({"role": "user", "content": "hi"},)
