@@ -18,8 +18,8 @@ from stillhouse.stores.writes import OPERATIONS, once
 
 log = logging.getLogger(__name__)
 
-INDEX_BATCH = 32
-"""Completions indexed between two looks at the queue: about 20 ms."""
+INDEX_BATCH = 8
+"""Completions indexed between two looks at the queue: a write that comes meanwhile waits for some milliseconds."""
 CHECKPOINT_COMMITS = 1000
 _BUSY_AGAIN_SECONDS = 0.05  # once somebody else was found to hold the database, others do not wait the full time again
 

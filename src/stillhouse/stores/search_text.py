@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 # Scripts written without spaces: Han (with its extensions), kana, Hangul, Thai, Lao, Khmer, Myanmar.
 _UNSPACED = (
     "\u3005\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
     "\U00020000-\U0003134f"
 )
-_PIECE = re.compile(rf"(?P<unspaced>[{_UNSPACED}]+)|(?P<word>(?:(?![{_UNSPACED}])[^\W_])+)")
+_PIECE = re.compile(rf"(?P<unspaced>[{_UNSPACED}]+)|(?P<word>[^\W_{_UNSPACED}]+)")
 
 
 def index_words(text: str) -> list[str]:
@@ -43,6 +44,7 @@ def _pairs(run: str) -> list[str]:
     return [_plain(run[i : i + 2]) for i in range(len(run) - 1)]
 
 
+@lru_cache(maxsize=1 << 14)  # a language's characters and its frequent pairs
 def _plain(word: str) -> str:
     """ASCII letters and digits only, so that no database's own idea of letters, cases or locales cuts it again."""
     return word if word.isascii() else "u" + word.encode("utf-16-be").hex()

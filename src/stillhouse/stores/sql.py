@@ -32,7 +32,8 @@ from stillhouse.upstream import Upstream
 
 T = TypeVar("T")
 
-INDEX_BATCH = 256
+INDEX_BATCH = 32
+"""Completions indexed in one write while a search waits: small, so that the gateway's writes come between."""
 
 
 class SqlStore(Reads):

@@ -19,6 +19,7 @@ from stillhouse.stores.writes.base import Arguments
 MAX_GROUP = 256
 """Writes in one transaction: past it fsync is no longer what costs, and the first would wait for the last."""
 _IDLE_SECONDS = 0.05
+_NEXT_SECONDS = 0.002  # between two steps of housekeeping
 
 
 @dataclass(slots=True, eq=False)
@@ -79,16 +80,17 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
-        open_, busy = True, True
+        open_ = True
+        patience: float | None = _IDLE_SECONDS
         while open_:
             try:
-                first = self._queue.get(timeout=_IDLE_SECONDS if busy else None)
+                first = self._queue.get(timeout=patience)
             except Empty:
-                busy = self._backend.idle()
+                patience = _NEXT_SECONDS if self._backend.idle() else None
                 continue
             group, open_ = self._group(first)
             self._apply(group)
-            busy = True
+            patience = _IDLE_SECONDS
         self._backend.close()
 
     def _group(self, first: Write | None) -> tuple[list[Write], bool]:
