@@ -6,31 +6,32 @@ What runs for long runs where it always does (training in a detached process); h
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stillhouse.artifact import Artifact
-from stillhouse.artifacts import MANIFEST, load_manifest
+from stillhouse.artifacts import MANIFEST
 from stillhouse.completion import Completion, CompletionQuery
 from stillhouse.curation import Collected, Options, build, collect, collect_rows, keep_right, save
 from stillhouse.curation.collect import joined
 from stillhouse.dataset import Dataset, Split
 from stillhouse.errors import RecipeError, TrainingError
-from stillhouse.evaluation import Candidate, Plan, evaluate, keep_report
-from stillhouse.files import Files
+from stillhouse.evaluation import Plan
+from stillhouse.evaluation.evaluating import Progress
 from stillhouse.formats import FORMATS, format_of
-from stillhouse.formats.examples import read_examples
 from stillhouse.grade import Report
 from stillhouse.jobs import local
+from stillhouse.jobs.evaluations import evaluate_models
 from stillhouse.jobs.planning import plan_training
-from stillhouse.prices import load_prices
 from stillhouse.recipe import DataSource, Recipe
 from stillhouse.records import Record
 from stillhouse.run import Run
-from stillhouse.workspace import BUILTIN, Workspace
+from stillhouse.workspace import Workspace
 
 PAGE = 1000
+CONCURRENCY = 8
+"""Questions under way at once while evaluating; latencies are measured under this load."""
 
 
 class Distilled(Record):
@@ -48,8 +49,10 @@ class Steps:
 
     wait: Callable[[str], Run]
     say: Callable[[str], None]
-    allow: Sequence[str] = field(default_factory=tuple)
+    allow: Sequence[str] = ()
     """Upstreams whose terms are overridden by name."""
+    progress: Progress | None = None
+    """Hears how far the evaluation is."""
 
 
 async def distill(workspace: Workspace, recipe: Recipe, steps: Steps) -> Distilled:
@@ -64,8 +67,8 @@ async def distill(workspace: Workspace, recipe: Recipe, steps: Steps) -> Distill
     if run.state != "succeeded":
         raise TrainingError(f"Run {run.id} is {run.state}. {run.error or ''} Go on with: stillhouse train resume {run.id}")
     artifact = workspace.artifact(str(run.result["artifact"]))
-    steps.say(f"The student is {artifact.id}. Evaluating it on the test split.")
-    report = await judge(workspace, recipe, dataset, artifact)
+    steps.say("Evaluating it on the test split.")
+    report = await judge(workspace, recipe, dataset, artifact, steps.progress)
     return Distilled(dataset=dataset, run=run, model=artifact, report=report)
 
 
@@ -79,10 +82,7 @@ async def make_dataset(workspace: Workspace, source: DataSource) -> Dataset:
         )
     if source.dataset is not None:
         return workspace.dataset(source.dataset)
-    if source.completions is not None:
-        collected = collect(_completions(workspace, source.completions), workspace.store.payload)
-    else:
-        collected = _read_files(source)
+    collected = _read_files(source) if source.completions is None else _collect(workspace, source.completions)
     if source.only_right is not None:
         collected = await keep_right(collected, workspace.grader(source.only_right))
     # Files with a test file of their own are somebody's benchmark: its rows all stay, and train rows that ask the same go.
@@ -94,42 +94,32 @@ async def make_dataset(workspace: Workspace, source: DataSource) -> Dataset:
     return save(version, workspace.dataset_folder, workspace.store)
 
 
-async def judge(workspace: Workspace, recipe: Recipe, dataset: Dataset, artifact: Artifact) -> Report:
+async def judge(
+    workspace: Workspace, recipe: Recipe, dataset: Dataset, artifact: Artifact, progress: Progress | None = None
+) -> Report:
     """The student, its teacher if the recipe names one, and its base as it was, on the test split; the report is kept."""
-    examples = read_examples(workspace.dataset_folder(dataset.fingerprint), "test")[: recipe.evaluation.limit]
-    graders = [workspace.grader(name) for name in recipe.evaluation.graders]
     plan = Plan(
-        name=recipe.name, dataset=dataset.fingerprint, slices=recipe.evaluation.slices, max_tokens=recipe.evaluation.max_tokens
+        name=recipe.name,
+        dataset=dataset.fingerprint,
+        slices=recipe.evaluation.slices,
+        max_tokens=recipe.evaluation.max_tokens,
+        concurrency=CONCURRENCY,
     )
-    candidates = list(_candidates(workspace, recipe, artifact))
-    try:
-        report, rows = await evaluate(plan, candidates, examples, graders, prices=load_prices(workspace.settings.prices))
-    finally:
-        for candidate in candidates:
-            await candidate.model.close()
-    return keep_report(report, rows, store=workspace.store, put=Files(workspace.settings.files).put)
+    models = _roles(workspace, recipe, artifact)
+    limit = recipe.evaluation.limit
+    return await evaluate_models(workspace, dataset, models, plan, recipe.evaluation.graders, limit=limit, progress=progress)
 
 
-def _candidates(workspace: Workspace, recipe: Recipe, artifact: Artifact) -> Iterator[Candidate]:
-    yield _candidate(workspace, "student", artifact.id, artifact)
+def _roles(workspace: Workspace, recipe: Recipe, artifact: Artifact) -> dict[str, str]:
+    """Role -> model. A base that is a plain folder is entered first, so that it can be asked."""
+    roles = {"student": artifact.id}
     if recipe.teacher.model is not None:
-        yield _candidate(workspace, "teacher", recipe.teacher.model, _manifest(workspace, recipe.teacher.model))
-    if recipe.student.base is not None:
-        base = workspace.add_model(workspace.model_folder(recipe.student.base))
-        yield _candidate(workspace, "base", base.id, base)
-
-
-def _candidate(workspace: Workspace, role: str, name: str, manifest: Artifact | None) -> Candidate:
-    sizes: dict[str, Any] = {}
-    if manifest is not None:
-        sizes = {"parameters": manifest.parameters, "size_bytes": manifest.size_bytes, "local": True}
-    return Candidate(role=role, name=name, model=workspace.chat_model(name), **sizes)
-
-
-def _manifest(workspace: Workspace, name: str) -> Artifact | None:
-    """Of a model that lies here; None for one behind an API."""
-    here = name.startswith(BUILTIN) or (Path(name) / MANIFEST).is_file() or workspace.store.artifact(name) is not None
-    return load_manifest(workspace.model_folder(name)) if here else None
+        roles["teacher"] = recipe.teacher.model
+    base = recipe.student.base
+    if base is not None and base != recipe.teacher.model:
+        folder = workspace.model_folder(base)
+        roles["base"] = base if (folder / MANIFEST).is_file() else workspace.add_model(folder).id
+    return roles
 
 
 def _read_files(source: DataSource) -> Collected:
@@ -145,9 +135,15 @@ def _read_files(source: DataSource) -> Collected:
     return whole
 
 
-def _completions(workspace: Workspace, filters: dict[str, Any]) -> Iterator[Completion]:
-    """All that match, page by page."""
+def _collect(workspace: Workspace, filters: dict[str, Any]) -> Collected:
+    """What the gateway stored. Students trained here are no teachers, unless the filter asks for one by name."""
     query = CompletionQuery.model_validate({**filters, "limit": PAGE, "order": "asc"})
+    students = {artifact.id for artifact in workspace.store.artifacts() if artifact.run is not None} - {query.model}
+    return collect(_completions(workspace, query), workspace.store.payload, not_by=students)
+
+
+def _completions(workspace: Workspace, query: CompletionQuery) -> Iterator[Completion]:
+    """All that match, page by page."""
     while True:
         page = workspace.store.completions(query)
         yield from page.items

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
@@ -37,6 +38,29 @@ def watch_run(session: Session, run_id: str, *, lines: bool = False) -> Run:
         session.say(f"The run goes on. Watch it: stillhouse train watch {run_id}   Stop it: stillhouse train stop {run_id}")
         raise
     return run
+
+
+@contextmanager
+def asking(session: Session) -> Iterator[Callable[[str, int, int], None]]:
+    """Hears (model, done, of how many) and shows a bar a model, from the first word on."""
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+    talk = console(stderr=True)
+    bars = Bars(console=talk, disable=session.quiet or not talk.is_terminal, transient=True)
+    tasks: dict[str, TaskID] = {}
+
+    def progress(model: str, done: int, total: int) -> None:
+        if not tasks:
+            bars.start()
+        if model not in tasks:
+            tasks[model] = bars.add_task(model, total=total)
+        bars.update(tasks[model], completed=done)
+
+    try:
+        yield progress
+    finally:
+        bars.stop()
 
 
 def show_end(session: Session, run: Run, *, line: bool = False) -> None:
