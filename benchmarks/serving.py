@@ -28,11 +28,10 @@ from typing import Any
 import aiohttp
 
 from stillhouse.artifact import Artifact
-from stillhouse.artifacts import register
 from stillhouse.recipe import Student
 from stillhouse.settings import Settings
-from stillhouse.stores.opening import open_store
 from stillhouse.students import STUDENTS  # before torch, which then waits for its threads as the server's does: asleep
+from stillhouse.workspace import Workspace
 
 STAND_IN = {
     "model_type": "llama",
@@ -137,13 +136,11 @@ def _server(data_dir: Path, threads: int) -> Iterator[str]:
 
 def _registered(folder: Path, data_dir: Path) -> tuple[Settings, Artifact]:
     settings = Settings.load(data_dir)
-    store = open_store(settings)
+    workspace = Workspace(settings)
     try:
-        artifact = register(folder, settings.artifacts)
-        store.put_artifact(artifact).result()
+        return settings, workspace.add_model(folder)
     finally:
-        store.close()
-    return settings, artifact
+        workspace.close()
 
 
 def _prompts(count: int) -> list[str]:

@@ -6,13 +6,11 @@ What the files mean is the student kind's affair; an index of artifacts is the s
 from __future__ import annotations
 
 import hashlib
-import math
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
-import orjson
 from pydantic import ValidationError
 
 from stillhouse.artifact import Artifact
@@ -46,16 +44,15 @@ def write_manifest(folder: Path, *, kind: str, parameters: int, identifier: str 
 
 
 def register(
-    folder: Path, artifacts_dir: Path, *, kind: str | None = None, parameters: int | None = None, **lineage: Any
+    folder: Path, artifacts_dir: Path, *, kind: str, parameters: int, identifier: str | None = None, **lineage: Any
 ) -> Artifact:
     """Copy a model folder to `artifacts_dir/<id>` and make it an artifact; the copy's manifest is written last.
 
-    A folder that is an artifact already is verified and keeps its id and lineage; of another, kind and size are read from its
-    files where they are not given. Raises ConflictError when the id is there already, UsageError for no model folder.
+    A folder that is an artifact already is verified and keeps its own id and lineage, whatever is given here. Raises
+    ConflictError when the id is there already, UsageError for no folder.
     """
     given = verify(folder) if (folder / MANIFEST).is_file() else None
-    identifier = given.id if given is not None else new_id("model")
-    kind = kind or kind_of(folder)
+    identifier = given.id if given is not None else identifier or new_id("model")
     target = artifacts_dir / identifier
     if (target / MANIFEST).exists():
         raise ConflictError(f"There is a model {identifier} already.")
@@ -64,33 +61,9 @@ def register(
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / name, target / name)
     if given is None:
-        counted = count_parameters(folder) if parameters is None else parameters
-        return write_manifest(target, kind=kind, parameters=counted, identifier=identifier, **lineage)
+        return write_manifest(target, kind=kind, parameters=parameters, identifier=identifier, **lineage)
     _write_last(target / MANIFEST, (folder / MANIFEST).read_bytes())
     return given
-
-
-def kind_of(folder: Path) -> str:
-    """The kind of student a folder without a manifest holds, by its files. Raises UsageError."""
-    names = files_of(folder)
-    if any(name.endswith(".skops") for name in names):
-        return "linear"
-    if "config.json" in names and any(name.endswith(".safetensors") for name in names):
-        return "causal"
-    raise UsageError(
-        f"{folder} is no model folder: it needs config.json, a tokenizer and weights as .safetensors (or a .skops file)."
-    )
-
-
-def count_parameters(folder: Path) -> int:
-    """Numbers in the folder's safetensors files, read from their headers; tied weights are written, and counted, once."""
-    total = 0
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = orjson.loads(file.read(min(length, path.stat().st_size)))
-        total += sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
-    return total
 
 
 def load_manifest(folder: Path) -> Artifact:

@@ -296,7 +296,7 @@ async def test_a_classifier_is_served_by_the_same_process(tmp_path: Path) -> Non
     texts = ["lost card", "my card is lost", "card lost again", "change my pin", "new pin please", "the pin is wrong"]
     student = LinearStudent.fit(texts, ["card"] * 3 + ["pin"] * 3, {})
     student.save(tmp_path / "trained")
-    artifact = register(tmp_path / "trained", tmp_path / "artifacts", parameters=student.parameters)
+    artifact = register(tmp_path / "trained", tmp_path / "artifacts", kind="linear", parameters=student.parameters)
     model = StudentModel(tmp_path / "artifacts" / artifact.id, model_id="labels")
     try:
         assert (await model.complete(ask("I lost my card"))).text == "card"
