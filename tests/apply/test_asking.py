@@ -100,6 +100,24 @@ async def test_a_refused_key_ends_everything() -> None:
     assert len(model.asked) <= 2
 
 
+async def test_failures_in_a_row_end_everything_and_failures_in_between_do_not() -> None:
+    async def answering(request: ChatRequest) -> str:
+        if int(request.messages[-1]["content"]) % 20 == 19 or healthy:
+            return "ok"
+        raise UpstreamError("temperature is not supported", status=400)
+
+    many, kept = asks(*map(str, range(100))), list[Outcome]()
+    healthy = False
+    assert len(await apply(Scripted(answering), many, concurrency=1)) == 100
+    model = Scripted(answering)
+    with pytest.raises(UpstreamError, match="20 requests in a row.*temperature is not supported"):
+        await apply(model, many[20:39] + many[40:], concurrency=1, keep=kept.append)
+    assert len(model.asked) == len(kept) == 20
+    healthy = True
+    seen = {outcome.key: outcome for outcome in kept}
+    assert texts(await apply(Scripted(answering), many, seen=seen)) == ["ok"] * 100
+
+
 async def test_equal_requests_are_asked_once() -> None:
     model = Scripted(shout)
     assert texts(await apply(model, asks("a", "b", "a"))) == ["A", "B", "A"]

@@ -164,13 +164,13 @@ def test_a_limit_draws_the_same_examples_every_time(line: Line, scripted: dict[s
         assert line.json("run", "flips", "--student", "student-1", "--limit", "7", "--concurrency", "1")["examples"] == 7
         asked.append([request.raw for request in scripted["student-1"].requests])
     assert asked[0] == asked[1]
-    assert len(asked[0]) == 7
+    assert len(asked[0]) == 8
 
 
 def test_an_evaluation_that_ended_is_asked_afresh_the_next_time(line: Line, scripted: dict[str, Speaker]) -> None:
     for _ in range(2):
         line("run", "flips", "--student", "student-1")
-        assert len(scripted["student-1"].requests) == 30
+        assert len(scripted["student-1"].requests) == 31  # the first one twice: loading is not measured
     assert list((line.data_dir / "evals").iterdir()) == []
 
 
@@ -186,7 +186,7 @@ def test_one_that_broke_off_goes_on(line: Line, scripted: dict[str, Speaker], mo
     line.capsys.readouterr()
     monkeypatch.setitem(SAYS, "student-1", lambda question: "yes")
     report = line.json("run", "flips", "--student", "student-1", "--concurrency", "1")
-    assert len(scripted["student-1"].requests) == 10
+    assert len(scripted["student-1"].requests) == 11
     assert report["results"][0]["accuracy"]["exact"]["value"] == pytest.approx(2 / 3)
 
 

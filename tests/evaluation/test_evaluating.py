@@ -185,6 +185,14 @@ async def test_what_cannot_be_evaluated_says_why(candidates: Any, examples: Any,
         await evaluate(PLAN, candidates, examples, graders)
 
 
+async def test_a_local_model_is_loaded_before_the_clock_starts() -> None:
+    student = dataclasses.replace(candidate("student", truth), local=True)
+    kept: list[Outcome] = []
+    await evaluate(PLAN, [student], EXAMPLES, [Exact()], memory=Memory(keep=kept.append))
+    assert isinstance(student.model, Speaker)
+    assert (len(student.model.requests), len(kept)) == (21, 20)
+
+
 async def test_a_local_model_costs_the_time_it_took() -> None:
     prices = Prices(local_per_hour=3600.0)
     student = dataclasses.replace(candidate("student", truth), local=True, parameters=7, size_bytes=28)

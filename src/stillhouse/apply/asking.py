@@ -45,6 +45,9 @@ class Outcome(Record):
         return None if self.body is None else ChatResponse(self.body.encode())
 
 
+HOPELESS = 20
+"""Failures in a row after which the other requests would fare no better: a server that is down, a parameter it refuses."""
+
 Progress = Callable[[int, int], None]
 """Called with how many are done (kept ones included), and of how many."""
 
@@ -64,19 +67,19 @@ async def apply(
 
     `concurrency` is how many requests are under way at once, those waiting to be retried included. What `seen` answers is not
     asked; what failed there is. `keep` is called once an outcome, in a thread, and the next request waits for it. A failure is an
-    outcome; but a refused key (401) ends everything, for the other answers would be the same.
+    outcome; but a refused key (401) and `HOPELESS` failures in a row end everything.
 
-    Raises PermissionRefusedError, and whatever `keep` or `model` raise that is neither UpstreamError nor OverloadedError.
+    Raises PermissionRefusedError and UpstreamError then, and whatever `keep` or `model` raise that is no failure to answer.
     Requests under way are cancelled then, as they are when the caller cancels.
     """
     outcomes = {key: outcome for key, outcome in (seen or {}).items() if outcome.error is None}
     unique = {ask.key: ask for ask in asks}
     pending = [ask for key, ask in unique.items() if key not in outcomes]
-    done = len(unique) - len(pending)
+    done, in_a_row = len(unique) - len(pending), 0
     report = progress or _silent
 
     async def work(left: Iterator[Ask]) -> None:
-        nonlocal done
+        nonlocal done, in_a_row
         for ask in left:
             outcome = await _ask(model, ask, patience or Patience(), sleep)
             if keep is not None:
@@ -84,6 +87,9 @@ async def apply(
             outcomes[ask.key] = outcome
             done += 1
             report(done, len(unique))
+            in_a_row = 0 if outcome.error is None else in_a_row + 1
+            if in_a_row == HOPELESS:
+                raise UpstreamError(f"{HOPELESS} requests in a row failed, the last one with {outcome.error}")
 
     report(done, len(unique))
     turns = iter(pending)

@@ -75,6 +75,8 @@ async def answer_all(
 ) -> list[Answered]:
     """Ask the candidate every example, in rows in the order of `examples`. Raises what graders raise: theirs is never a 0."""
     asks = [Ask.of(_request(candidate, example, plan)) for example in examples]
+    if candidate.local:
+        await apply(candidate.model, asks[:1])  # loads it: seconds that no request waits for in production
     outcomes = await apply(
         candidate.model,
         asks,
