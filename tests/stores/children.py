@@ -31,9 +31,14 @@ def write_until_killed(folder: Path) -> None:
 
 
 def write_until_full(folder: Path) -> None:
-    """Until the file size limit ends it. Then `refused`, and what a further write gets."""
-    store = open_store(settings_in(folder), role="server", on_fatal=lambda error: say("fatal"))
+    """Until the file size limit ends it."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, resource.RLIM_INFINITY))
+    write_until_refused(folder)
+
+
+def write_until_refused(folder: Path) -> None:
+    """One exchange after the other; then `refused`, and what a further one gets."""
+    store = open_store(settings_in(folder), role="server", on_fatal=lambda error: say("fatal"))
     try:
         while True:
             _exchange(store, "x")
@@ -92,7 +97,7 @@ def _exchange(store: SqlStore, text: str) -> None:
 
 
 MAINS: dict[str, Callable[[Path], None]] = {
-    main.__name__: main for main in (write_until_killed, write_until_full, hold_lock, serve, work)
+    main.__name__: main for main in (write_until_killed, write_until_full, write_until_refused, hold_lock, serve, work)
 }
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+import subprocess
 import threading
 from concurrent.futures import Future
 from contextlib import closing
@@ -35,6 +37,39 @@ def test_when_the_disk_refuses_nothing_more_is_acknowledged_and_nothing_acknowle
     complete = {item.id for item in store.completions(CompletionQuery(limit=100_000)).items}
     assert set(acknowledged) <= complete
     assert store.health()["problems"] == []
+    store.close()
+
+
+FAILING_FSYNC = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static int broken(void) { return access(getenv("BROKEN_DISK"), F_OK) == 0; }
+int fsync(int fd) { if (broken()) { errno = EIO; return -1; } return ((int (*)(int))dlsym(RTLD_NEXT, "fsync"))(fd); }
+int fdatasync(int fd) { if (broken()) { errno = EIO; return -1; } return ((int (*)(int))dlsym(RTLD_NEXT, "fdatasync"))(fd); }
+"""
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler, for an fsync that fails")
+def test_after_a_failed_fsync_nothing_more_is_acknowledged(settings: Settings, tmp_path: Path) -> None:
+    source, library, broken = tmp_path / "fsync.c", tmp_path / "fsync.so", tmp_path / "broken"
+    source.write_text(FAILING_FSYNC)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True)
+    acknowledged: list[str] = []
+    environment = {"LD_PRELOAD": str(library), "BROKEN_DISK": str(broken)}
+    with child("write_until_refused", settings.data_dir, environment) as process:
+        while (line := line_of(process)).startswith("chatcmpl-"):
+            acknowledged.append(line.split(" ")[0])
+            if len(acknowledged) == 20:
+                broken.touch()
+        assert [line, line_of(process), line_of(process)] == ["fatal", "refused", "refused again"]
+        assert process.wait(30) == 0
+    assert len(acknowledged) >= 20
+    store = open_store(settings, role="server")
+    assert set(acknowledged) <= {item.id for item in store.completions(CompletionQuery(limit=100_000)).items}
     store.close()
 
 
