@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from stillhouse.chat import Message
@@ -206,10 +208,13 @@ class CausalStudent:
 
 
 def _load_tokenizer(folder: Path) -> Any:
+    """What tokenizer.json says, exactly. AutoTokenizer would rebuild it by the architecture beside it, to other ids."""
     _refuse_foreign_code(folder)
+    if not (folder / "tokenizer.json").is_file():
+        raise UsageError(f"There is no usable tokenizer in {folder}: tokenizer.json is missing.")
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as exc:
+        return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    except Exception as exc:  # the tokenizers library raises plain Exceptions
         raise UsageError(f"There is no usable tokenizer in {folder}: {exc}.") from exc
 
 
@@ -217,7 +222,7 @@ def _load_config(folder: Path) -> Any:
     _refuse_foreign_code(folder)
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as exc:
+    except (OSError, ValueError, KeyError, StrictDataclassError) as exc:
         raise UsageError(f"There is no usable model in {folder}: {exc}.") from exc
 
 
@@ -226,7 +231,7 @@ def _load_network(folder: Path, config: Any) -> Any:
         network, notes = AutoModelForCausalLM.from_pretrained(
             folder, config=config, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError) as exc:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as exc:
         raise UsageError(f"The model in {folder} cannot be loaded: {exc}.") from exc
     if notes["missing_keys"]:
         missing = sorted(notes["missing_keys"])
@@ -259,9 +264,11 @@ def _config_from_scratch(options: dict[str, Any], tokenizer: Any) -> Any:
         unknown = sorted(set(given) - set(known.to_dict()) - set(known.attribute_map) - _OLDER_FIELDS)
         if unknown:
             raise RecipeError(f"[student.config] {', '.join(unknown)}: no such option of '{model_type}'.")
+        if "num_attention_heads" in given and "num_key_value_heads" in known.to_dict():
+            given.setdefault("num_key_value_heads", given["num_attention_heads"])  # not the full-size model's number
         special = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
         return AutoConfig.for_model(model_type, **{"vocab_size": len(tokenizer), **special, **given})
-    except (ValueError, TypeError) as exc:
+    except (ValueError, TypeError, StrictDataclassError) as exc:
         raise RecipeError(f"[student.config] does not shape a '{model_type}': {exc}.") from exc
 
 
