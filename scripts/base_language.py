@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import accumulate, islice
 
 from stillhouse.tasks.words import distinct_names
 
@@ -34,7 +34,7 @@ def _stream(seed: int) -> Iterator[Exchange]:
     while True:
         names = distinct_names(rng, "teach")
         for _ in range(_REFRESH):
-            yield rng.choice(SKILLS)(rng, list(islice(names, rng.randint(1, 4))))
+            yield rng.choice(SKILLS)(rng, list(islice(names, rng.randint(1, 5))))
 
 
 def spell(rng: random.Random, names: list[str]) -> Exchange:
@@ -74,7 +74,7 @@ def after(rng: random.Random, names: list[str]) -> Exchange:
 
 
 def owns(rng: random.Random, names: list[str]) -> Exchange:
-    things = [f"{colour} {thing}" for colour, thing in zip(rng.sample(_COLOURS, 4), rng.sample(_THINGS, 4), strict=True)]
+    things = [f"{colour} {thing}" for colour, thing in zip(rng.sample(_COLOURS, 5), rng.sample(_THINGS, 5), strict=True)]
     owned = dict(zip(names, things, strict=False))
     story = " ".join(f"{name} has the {thing}." for name, thing in owned.items())
     name, thing = rng.choice(list(owned.items()))
@@ -100,7 +100,23 @@ def where(rng: random.Random, names: list[str]) -> Exchange:
     return f"{' '.join(story)} Is it on the {asked}?", f"{' '.join(steps)} The answer is {answer}."
 
 
+def tally(rng: random.Random, names: list[str]) -> Exchange:
+    """Who moved the thing, counted person by person."""
+    thing, place = rng.choice(_THINGS), rng.choice(_PLACES)
+    moves = [rng.random() < 0.5 for _ in names]
+    story = [
+        f"{name} puts it on the {rng.choice(_PLACES)}." if move else f"{name} leaves it."
+        for name, move in zip(names, moves, strict=True)
+    ]
+    so_far = accumulate(moves)
+    counted = ", ".join(f"{name} {count:d}" for name, count in zip(names, so_far, strict=True))
+    return (
+        f"The {thing} is on the {place}. {' '.join(story)} How many names put it?",
+        f"Count: {counted}. The answer is {sum(moves)}.",
+    )
+
+
 SKILLS: tuple[Callable[[random.Random, list[str]], Exchange], ...] = (
-    spell, unspell, repeat, number, count, begins, after, owns, where, where,
+    spell, unspell, repeat, number, count, begins, after, owns, where, where, tally,
 )  # fmt: skip
 """What the base is taught; `where` twice, being the longest."""

@@ -8,7 +8,6 @@ list, are spelt. Decoding joins the tokens with nothing between: any printable A
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
@@ -17,6 +16,17 @@ from transformers import PreTrainedTokenizerFast
 PAD, UNKNOWN, END = "<|pad|>", "<|unknown|>", "<|end|>"
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
 CHARACTERS = ("\n", *map(chr, range(32, 127)))
+WITHIN = """
+Does Is That The Where Who after again and answer are ball bed begin begins black blue book box by chair coin comes
+cup do does each ends even flip flips floor gives green has have heads in is it join keeps key lamp last leaves letter
+letters lies makes many name names no not odd of on over puts red spell step still table tails the them there this
+through turns up which white with yes
+"""
+"""Kept whole after a space, the space included."""
+FIRST = """
+Count First Go How It Join Number Repeat Say Spell Start Step Take The What Which With
+"""
+"""Kept whole at the start of a text."""
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
     "<|{{ message.role }}|>"
@@ -28,27 +38,15 @@ CHAT_TEMPLATE = (
 )
 
 
-def words_of(texts: Iterable[tuple[str, Iterable[str]]], at_least: int = 20) -> list[str]:
-    """The words to keep whole: those, with the space before them, that stand in `at_least` of the texts and are no name in it.
-
-    Each text comes with its names. Sorted, so that the same texts give the same vocabulary.
-    """
-    seen: dict[str, int] = {}
-    for text, names in texts:
-        found = set(re.findall(r" ?[A-Za-z]{2,}", text))
-        for word in found - {*names, *(f" {name}" for name in names)}:
-            seen[word] = seen.get(word, 0) + 1
-    return sorted(word for word, count in seen.items() if count >= at_least)
-
-
-def build(words: Iterable[str], longest: int = 512) -> PreTrainedTokenizerFast:
-    """A fast tokenizer whose vocabulary is the special tokens, the printable ASCII characters and `words`."""
+def build(longest: int = 512) -> PreTrainedTokenizerFast:
+    """A fast tokenizer whose vocabulary is the special tokens, the printable ASCII characters and the words above."""
+    words = [*(f" {word}" for word in WITHIN.split()), *FIRST.split()]
     kept = sorted(words, key=lambda word: (-len(word), word))
     vocabulary = {token: i for i, token in enumerate([PAD, UNKNOWN, END, *ROLES, *CHARACTERS, *sorted(kept)])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     # A space before a word already ends the word before it; without one, the word must not be the tail of another.
     whole = "|".join(f"{re.escape(w)}" if w.startswith(" ") else rf"(?<![A-Za-z]){w}" for w in kept)
-    pattern = Regex(rf"(?:{whole})(?![A-Za-z])|[\s\S]") if kept else Regex(r"[\s\S]")
+    pattern = Regex(rf"(?:{whole})(?![A-Za-z])|[\s\S]")
     tokenizer.pre_tokenizer = pre_tokenizers.Split(pattern, behavior="isolated")
     tokenizer.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(

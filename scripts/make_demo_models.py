@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import random
+import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from base_language import exchanges
-from letter_tokenizer import build, save, words_of
-
+from letter_tokenizer import build, save
 from stillhouse.answers import final_answer
+from stillhouse.artifacts import load_manifest, write_manifest
 from stillhouse.dataset import Example, Split
 from stillhouse.formats.examples import write_dataset_folder
 from stillhouse.recipe import Recipe, Student, Training
@@ -42,8 +42,8 @@ SHAPES = {
     "base": {"hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4},
 }
 TRAINING = {
-    "teacher": Training(steps=4_000, batch_size=32, learning_rate=2e-3, checkpoint_every=250, evaluate_every=250, threads=2),
-    "base": Training(steps=4_000, batch_size=48, learning_rate=4e-3, checkpoint_every=250, evaluate_every=250, threads=2),
+    "teacher": Training(steps=4_000, batch_size=32, learning_rate=2e-3, checkpoint_every=100, evaluate_every=250, threads=1),
+    "base": Training(steps=4_000, batch_size=48, learning_rate=4e-3, checkpoint_every=250, evaluate_every=250, threads=1),
 }
 
 
@@ -72,20 +72,11 @@ def _examples(rows: list[tuple[str, str]]) -> Iterable[Example]:
         yield Example(id=identifier, messages=[{"role": "user", "content": prompt}], answer=answer, split=split)
 
 
-def make_tokenizer(folder: Path) -> None:
-    """The tokenizer both share, from texts that both will see."""
-    task_texts = [
-        (text, question.names) for question in questions(2_000, 1, "teach") for text in (question.text, *question.rationales)
-    ]
-    base_texts = [(text, ()) for exchange in exchanges(10_000, 1) for text in exchange]
-    save(build(words_of([*task_texts, *base_texts], at_least=80)), folder)
-
-
 def make(name: str, examples: Callable[[], list[Example]], work: Path) -> Path:
     """Train the model `name`, or go on; returns its folder."""
     tokenizer = work / "tokenizer"
     if not tokenizer.exists():
-        make_tokenizer(tokenizer)
+        save(build(), tokenizer)
     dataset = work / f"{name}-data"
     if not dataset.exists():
         write_dataset_folder(dataset, examples(), name=f"demo-{name}")
@@ -122,19 +113,30 @@ def accuracy(folder: Path, count: int) -> dict[str, float]:
 
 
 def ship(name: str, folder: Path, measured: dict[str, float]) -> None:
-    """Half-precision weights and the tokenizer into the package's assets."""
+    """Half-precision weights, the tokenizer and a manifest with what was measured, into the package's assets."""
     student = CausalStudent.load(folder)
+    trained = load_manifest(folder)
+    recipe = {**trained.recipe, "student": {**trained.recipe["student"], "tokenizer": None}}  # it lies beside the weights
+    shutil.rmtree(ASSETS / name, ignore_errors=True)
     student.network.half()
     student.save(ASSETS / name)
-    (ASSETS / name / "measured.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+    write_manifest(
+        ASSETS / name,
+        kind="causal",
+        parameters=student.parameters,
+        identifier=f"demo-{name}-{trained.id[-8:]}",
+        name=f"demo-{name}",
+        dataset=trained.dataset,
+        recipe={**recipe, "made_by": "scripts/make_demo_models.py"},
+        metrics={**trained.metrics, **{f"accuracy/{task}": share for task, share in measured.items()}},
+        code_version=trained.code_version,
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", choices=("teacher", "base"))
-    parser.add_argument(
-        "--work", type=Path, required=True, help="folder for data and checkpoints; a stopped run goes on from it"
-    )
+    parser.add_argument("--work", type=Path, required=True, help="folder for data and checkpoints; a stopped run goes on from it")
     parser.add_argument("--count", type=int, default=300, help="unseen questions a task to measure with")
     options = parser.parse_args()
     examples = {"teacher": teacher_examples, "base": base_examples}[options.model]
