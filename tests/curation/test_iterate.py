@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stillhouse.curation import Options, build, extend, find_leaks, similar_prompts
 from stillhouse.curation.collect import Collected
@@ -63,6 +65,34 @@ def test_what_is_known_already_is_not_added_again() -> None:
     parent, examples = a_parent()
     with pytest.raises(UsageError, match="Nothing new"):
         extend(parent, examples, collected(*(an_example(text.title()) for text in prompts(examples))))
+
+
+BATCH = st.lists(
+    st.builds(
+        lambda number, alter, answer: an_example(alter(questions(30)[number]), answer),
+        st.integers(0, 29),
+        st.sampled_from([str, str.upper, str.title, lambda text: f" {text}\n", lambda text: text + "!"]),
+        st.sampled_from(["yes", "no"]),
+    ),
+    max_size=15,
+)
+
+
+@given(st.lists(BATCH, min_size=1, max_size=4))
+@settings(deadline=None, max_examples=25)
+def test_whatever_is_added_train_and_the_measured_rows_never_meet(batches: list[list[Example]]) -> None:
+    parent, examples = a_parent()
+    measured = held_out(examples)
+    for batch in batches:
+        try:
+            version = extend(parent, examples, collected(*batch, *batch))
+        except UsageError as nothing:
+            assert "Nothing new" in str(nothing)
+            continue
+        examples, parent = version.examples, parent.model_copy(update={"fingerprint": version.fingerprint})
+        assert held_out(examples) == measured
+        assert find_leaks(examples, 0.9) == []
+        assert len({example.id for example in examples}) == len(examples)
 
 
 def test_questions_like_the_failures_are_found() -> None:

@@ -23,6 +23,9 @@ app = typer.Typer(no_args_is_help=True)
 CHECK_FAILED = 1
 
 Near = Annotated[str, typer.Option("--near-duplicates", metavar="SIMILARITY", help="Rows from which on go; 0 to 1, or off.")]
+NearLeaks = Annotated[
+    str, typer.Option("--near-leaks", metavar="SIMILARITY", help="Prompts from which on must not stand on two sides; or off.")
+]
 Split = Annotated[str, typer.Option("--split", metavar="SHARES", help="Of train, valid and test.")]
 Seed = Annotated[int, typer.Option("--seed", help="Another one draws another split.")]
 DropLeaks = Annotated[bool, typer.Option("--drop-leaks", help="Take out of train what valid or test ask too.")]
@@ -46,6 +49,7 @@ def build(
     split: Split = "0.8,0.1,0.1",
     seed: Seed = 0,
     near_duplicates: Near = "0.9",
+    near_leaks: NearLeaks = "0.9",
     drop_leaks: DropLeaks = False,
     allow_leaks: AllowLeaks = 0,
     extend: Annotated[
@@ -63,7 +67,7 @@ def build(
     session: Session = ctx.obj
     wanted = Wanted(
         query=filters.completion_query(model, metadata, since, until, finish_reason, text, tag),
-        options=_options(split, seed, near_duplicates, drop_leaks, allow_leaks),
+        options=_options(split, seed, near_duplicates, near_leaks, drop_leaks, allow_leaks),
         name=name,
         only_right=only_right,
         parent=extend,
@@ -85,6 +89,7 @@ def import_(
     split: Split = "0.8,0.1,0.1",
     seed: Seed = 0,
     near_duplicates: Near = "off",
+    near_leaks: NearLeaks = "0.9",
     drop_leaks: DropLeaks = False,
     allow_leaks: AllowLeaks = 0,
     json: JsonFlag = False,
@@ -96,7 +101,7 @@ def import_(
     session: Session = ctx.obj
     collected = read_files({"train": file, "valid": valid, "test": test}, format_, encoding)
     _tell_quarantined(session, [(name, row.line, row.reason) for name, row in collected.quarantined])
-    options = _options(split, seed, near_duplicates, drop_leaks, allow_leaks)
+    options = _options(split, seed, near_duplicates, near_leaks, drop_leaks, allow_leaks)
     files = [path.name for path in (file, valid, test) if path is not None]
     _save(session, curation.build(name, collected, options, recipe={"files": files, "encoding": encoding}))
 
@@ -142,7 +147,7 @@ def diff(ctx: typer.Context, before: str, after: str, json: JsonFlag = False) ->
     session: Session = ctx.obj
     first, second = (session.workspace.dataset(name) for name in (before, after))
     found = curation.diff(_examples(session, first), _examples(session, second))
-    table = new_table("", ">rows", title=f"{first.name} {_short(first)} -> {second.name} {_short(second)}")
+    table = new_table(f"{first.name} {_short(first)} -> {second.name} {_short(second)}", ">rows")
     for word in ("added", "removed", "changed", "moved"):
         table.add_row(word, f"{len(getattr(found, word)):,}")
     table.add_row("same", f"{found.same:,}")
@@ -189,16 +194,27 @@ def export(
     session.emit({"folder": str(out), **manifest}, lambda: _lines(manifest["files"]))
 
 
-def _options(split: str, seed: int, near_duplicates: str, drop_leaks: bool, allow_leaks: int) -> Options:
+def _options(split: str, seed: int, near_duplicates: str, near_leaks: str, drop_leaks: bool, allow_leaks: int) -> Options:
     from stillhouse.curation import Options
 
     try:
-        shares = tuple(float(share) for share in split.split(","))
-        near = None if near_duplicates == "off" else float(near_duplicates)
+        shares = [float(share) for share in split.split(",")]
+        near = [None if similarity == "off" else float(similarity) for similarity in (near_duplicates, near_leaks)]
     except ValueError:
-        raise UsageError(f"Expected numbers, as in --split 0.8,0.1,0.1; got '{split}' and '{near_duplicates}'.") from None
-    values = {"shares": shares, "seed": seed, "near_duplicates": near, "allow_leaks": allow_leaks}
-    return Options.model_validate({**values, "leaks": "drop" if drop_leaks else "fail"})
+        raise UsageError(
+            "Shares and similarities are numbers, as in --split 0.8,0.1,0.1 --near-duplicates 0.9 --near-leaks off; "
+            f"got '{split}', '{near_duplicates}', '{near_leaks}'."
+        ) from None
+    return Options.model_validate(
+        {
+            "shares": shares,
+            "seed": seed,
+            "near_duplicates": near[0],
+            "near_leaks": near[1],
+            "leaks": "drop" if drop_leaks else "fail",
+            "allow_leaks": allow_leaks,
+        }
+    )
 
 
 def _save(session: Session, version: Version) -> None:
@@ -210,7 +226,7 @@ def _save(session: Session, version: Version) -> None:
 
 
 def _made_table(dataset: Dataset) -> Table:
-    table = new_table("", ">rows", title=f"{dataset.name} {_short(dataset)}")
+    table = new_table(f"{dataset.name} {_short(dataset)}", ">rows")
     for split, count in dataset.counts.items():
         table.add_row(split, f"{count:,}")
     for reason, count in sorted(dataset.removed.items(), key=lambda item: -item[1]):

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from stillhouse.curation.collect import Collected
 from stillhouse.curation.duplicates import without_duplicates
-from stillhouse.curation.leaks import Leak, LeakError, find_leaks, leaking_pairs
+from stillhouse.curation.leaks import NEAR_LEAKS, Leak, LeakError, find_leaks, leaking_pairs
 from stillhouse.curation.splits import split_examples
 from stillhouse.dataset import SPLITS, Dataset, Example
 from stillhouse.errors import ConflictError, UsageError
@@ -33,7 +33,7 @@ class Options(Record):
     seed: int = 0
     near_duplicates: float | None = Field(default=0.9, gt=0, le=1)
     """Similarity from which rows are removed as near-duplicates. None: only exact ones are."""
-    near_leaks: float | None = Field(default=0.9, gt=0, le=1)
+    near_leaks: float | None = Field(default=NEAR_LEAKS, gt=0, le=1)
     """Similarity from which two prompts must not stand on different sides. None: only equal ones must not."""
     leaks: Literal["fail", "drop"] = "fail"
     """What happens when the leak check finds pairs: an error, or the train rows go."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from stillhouse.curation.leaks import find_leaks, pairs_shown
+from stillhouse.curation.leaks import NEAR_LEAKS, find_leaks, pairs_shown
 from stillhouse.dataset import SPLITS, Dataset, Example
 from stillhouse.errors import StillhouseError
 from stillhouse.formats.examples import fingerprint_of, read_examples
@@ -53,13 +53,13 @@ def diff(before: Sequence[Example], after: Sequence[Example]) -> Diff:
     )
 
 
-def check(dataset: Dataset, folder: Path, *, near: float | None = 0.9) -> list[str]:
-    """What is wrong with a version on disk, in words; empty when nothing is."""
+def check(dataset: Dataset, folder: Path) -> list[str]:
+    """What is wrong with a version on disk, in words; empty when nothing is. Leaks: by the similarity it was made with."""
     try:
         examples = [example for split in SPLITS for example in read_examples(folder, split)]
     except StillhouseError as exc:
         return [str(exc)]
-    return [*_wrong_numbers(dataset, examples), *_wrong_rows(examples), *_new_leaks(dataset, examples, near)]
+    return [*_wrong_numbers(dataset, examples), *_wrong_rows(examples), *_new_leaks(dataset, examples)]
 
 
 def _only_answers(examples: Iterable[Example]) -> dict[str, Example]:
@@ -91,8 +91,8 @@ def _wrong_rows(examples: Sequence[Example]) -> list[str]:
     return wrong + [f"Example {identifier} has a group that is not its prompt's hash." for identifier in stale]
 
 
-def _new_leaks(dataset: Dataset, examples: Sequence[Example], near: float | None) -> list[str]:
-    leaks = find_leaks(examples, near)
+def _new_leaks(dataset: Dataset, examples: Sequence[Example]) -> list[str]:
+    leaks = find_leaks(examples, dataset.recipe.get("near_leaks", NEAR_LEAKS))
     if len(leaks) <= dataset.waived_leaks:
         return []
     return [f"{len(leaks)} pairs leak from train, {dataset.waived_leaks} were accepted:\n{pairs_shown(leaks)}"]

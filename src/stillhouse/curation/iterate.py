@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from stillhouse.curation.build import Options, Version, in_order, quarantine_list, teachers_of
+from stillhouse.curation.build import Options, Version, in_order, quarantine_list, reasons, teachers_of
 from stillhouse.curation.collect import Collected
 from stillhouse.curation.duplicates import EXACT, identity, without_duplicates
-from stillhouse.curation.leaks import find_leaks, leaking_pairs
+from stillhouse.curation.leaks import LeakError, find_leaks, leaking_pairs
 from stillhouse.curation.similarity import gram_hashes
 from stillhouse.dataset import Dataset, Example
 from stillhouse.errors import UsageError
@@ -38,7 +38,7 @@ def extend(
 ) -> Version:
     """`parent`, whose rows are `examples`, and the rows of `new` it has not yet, all in train.
 
-    Raises UsageError when nothing new is left.
+    Raises UsageError when nothing new is left, LeakError when the parent leaks more than was accepted for it.
     """
     options = options or Options()
     known = {identity(example) for example in examples}
@@ -47,18 +47,23 @@ def extend(
     removed[EXACT] += len(new.examples) - len(fresh)
     fresh = _not_held_out(examples, fresh, options.near_leaks, removed)
     # Parent rows come first and so stay; a near-duplicate among them was accepted when the parent was made.
-    kept, by_rule = without_duplicates([*_train(examples), *fresh], options.near_duplicates)
+    train = [example for example in examples if example.split == "train"]
+    kept, by_rule = without_duplicates([*train, *fresh], options.near_duplicates)
     removed += by_rule
-    ids = {example.id for example in kept}
-    added = [example for example in fresh if example.id in ids]
+    ids = {example.id for example in train}
+    added = [example for example in kept if example.id not in ids]
     if not added:
-        raise UsageError(f"Nothing new for the dataset '{parent.name}'. Left out: {dict(+removed)}.")
+        raise UsageError(f"Nothing new for the dataset '{parent.name}'. Left out: {reasons(removed)}.")
     together = [*examples, *added]
+    leaks = find_leaks(together, options.near_leaks)
+    allowed = parent.waived_leaks + options.allow_leaks
+    if len(leaks) > allowed:
+        raise LeakError(leaks, allowed)
     return Version(
         name=parent.name,
         examples=in_order(together),
         removed=+removed,
-        leaks=find_leaks(together, options.near_leaks),
+        leaks=leaks,
         parents=(parent.fingerprint,),
         recipe={**(recipe or {}), **options.model_dump(mode="json"), **quarantine_list(new)},
         teachers=dict(Counter(parent.teachers) + Counter(teachers_of(added, new))),
@@ -120,16 +125,13 @@ class _GramIndex:
         return found_N
 
 
-def _train(examples: Sequence[Example]) -> list[Example]:
-    return [example for example in examples if example.split == "train"]
-
-
 def _not_held_out(
     examples: Sequence[Example], fresh: Sequence[Example], near: float | None, removed: Counter[str]
 ) -> list[Example]:
     """The new rows that ask nothing of valid and test."""
-    held_out = [example for example in examples if example.split != "train"]
-    leaking = {train.id for train, _, _ in leaking_pairs([*held_out, *fresh], near)}
+    new = {example.id for example in fresh}
+    # Beside all the parent's rows: what counts as the template they share depends on who is there.
+    leaking = {train.id for train, _, _ in leaking_pairs([*examples, *fresh], near) if train.id in new}
     kept = [example for example in fresh if example.id not in leaking]
     removed[HELD_OUT] += len(fresh) - len(kept)
     return kept

@@ -12,6 +12,8 @@ from stillhouse.dataset import Example, Split
 from stillhouse.errors import UsageError
 from stillhouse.records import Record
 
+NEAR_LEAKS = 0.9
+"""Similarity from which two prompts ask the same, where nobody says another."""
 SHOWN = 10
 """Pairs that a message quotes."""
 EXCERPT = 100

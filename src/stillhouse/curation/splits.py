@@ -72,5 +72,5 @@ def _check_sizes(sizes: Counter[int], near: float) -> None:
     if total >= FEW and largest > LARGEST_GROUP * total:
         raise UsageError(
             f"At a similarity of {near}, near-duplicates tie {largest} of {total} different prompts to each other, so they "
-            f"cannot stand on different sides of a split. Raise --near-duplicates (0.95, 0.98), or say off."
+            f"cannot stand on different sides of a split. Raise --near-leaks (0.95, 0.98), or say off."
         )
