@@ -141,7 +141,9 @@ def test_failures_are_those_of_the_student_and_markup_in_them_is_text(line: Line
     report = line.json("run", "flips", "--student", "student-2", "--teacher", "teacher")
     failed = line.json("failures", report["id"])
     assert [row["example"] for row in failed] == ["e27", "e28", "e29"]
-    assert "[bold]?" in line("failures", report["id"])
+    table = line("failures", report["id"])
+    assert "[bold]?" in table
+    assert "question 27" in table
     assert line.json("failures", report["id"], "--model", "teacher") == []
     line("failures", report["id"], "--model", "nobody", code=2)
     assert "student-2, teacher" in line.err

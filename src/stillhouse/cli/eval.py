@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stillhouse.cli.output import JsonFlag, Session, console, new_table, when
-from stillhouse.errors import UsageError
+from stillhouse.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from stillhouse.dataset import Split
@@ -156,11 +156,25 @@ def failures(
     model, grader = model or headline(found).model, grader or found.graders[0]
     _check(found, model, grader)
     failed = failures_of(report_rows(session.workspace, found), model=model, grader=grader)
-    table = new_table("example", "label", "answer", "reason", title=f"{len(failed):,} of {found.examples:,} ({model}, {grader})")
+    asked = _questions(session, found)
+    table = new_table("question", "label", "answer", "reason", title=f"{len(failed):,} of {found.examples:,} ({model}, {grader})")
     for row in failed[:limit]:
         reason = row.error or (row.grades[grader].reason if grader in row.grades else "")
-        table.add_row(*(Text(cell) for cell in (row.example[:19], row.label or "-", _short(row.answer), _short(reason))))
+        table.add_row(*(Text(cell) for cell in (asked(row.example), row.label or "-", _short(row.answer), _short(reason))))
     session.emit(failed, lambda: table)
+
+
+def _questions(session: Session, report: Report) -> Callable[[str], str]:
+    """What an example asked, shortened; its id where the dataset is gone."""
+    from stillhouse.jobs.evaluations import report_examples
+    from stillhouse.transcript import message_text
+
+    try:
+        examples = report_examples(session.workspace, report)
+    except NotFoundError:
+        return str
+    texts = {example.id: _short(message_text(example.messages[-1])) for example in examples}
+    return lambda example: texts.get(example, example)
 
 
 def _gate(session: Session, report: Report, least: float | None) -> None:

@@ -15,18 +15,7 @@ from stillhouse.artifact import Artifact
 from stillhouse.artifacts import load_manifest
 from stillhouse.dataset import Dataset, Example, Split
 from stillhouse.errors import NotFoundError
-from stillhouse.evaluation import (
-    Candidate,
-    Focus,
-    Memory,
-    Plan,
-    evaluate,
-    failures,
-    focus_on,
-    headline,
-    keep_report,
-    rows_of,
-)
+from stillhouse.evaluation import Candidate, Memory, Plan, evaluate, keep_report, rows_of
 from stillhouse.evaluation.evaluating import Progress
 from stillhouse.files import Files
 from stillhouse.formats.examples import read_examples
@@ -96,13 +85,6 @@ def report_rows(workspace: Workspace, report: Report) -> list[Answered]:
 def report_examples(workspace: Workspace, report: Report) -> list[Example]:
     """The evaluated split, whole. Raises NotFoundError when the dataset is gone."""
     return read_examples(workspace.dataset_folder(report.dataset), _split(report.split))
-
-
-def report_focus(workspace: Workspace, report: Report, *, model: str | None = None, grader: str | None = None) -> Focus:
-    """What a report's failures have in common; of the headline's model and the first grader unless others are named."""
-    model, grader = model or headline(report).model, grader or report.graders[0]
-    failed = failures(report_rows(workspace, report), model=model, grader=grader)
-    return focus_on(report, failed, report_examples(workspace, report), model=model, grader=grader)
 
 
 def files(workspace: Workspace) -> Files:
