@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion, Pipeline
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn, untyped
 
 from stillhouse.chat import Message
 from stillhouse.errors import RecipeError, TrainingError, UsageError
