@@ -13,6 +13,7 @@ import orjson
 
 from stillhouse.completion import Completion, State
 from stillhouse.dataset import Dataset
+from stillhouse.errors import UsageError
 from stillhouse.ids import new_id
 from stillhouse.run import Run, RunEvent
 from stillhouse.settings import Settings
@@ -100,9 +101,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
-        allowed = self.path == WRITES_PATH and self.headers["authorization"] == f"Bearer {self.server.token}"
-        answer = apply_remote_writes(self.server.store, body) if allowed else b""
-        self.send_response(200 if allowed else 401)
+        status, answer = 401, b""
+        if self.path == WRITES_PATH and self.headers["authorization"] == f"Bearer {self.server.token}":
+            try:
+                status, answer = 200, apply_remote_writes(self.server.store, body)
+            except UsageError as exc:
+                status, answer = 400, str(exc).encode()
+        self.send_response(status)
         self.send_header("content-length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)

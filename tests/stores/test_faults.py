@@ -168,16 +168,6 @@ def test_a_data_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None
         open_store(Settings(data_dir=tmp_path / "file" / "data"))
 
 
-def test_too_little_free_disk_is_told_before_anything_fails(settings: Settings) -> None:
-    store = open_store(settings.model_copy(update={"min_free_bytes": 2**62}))
-    with pytest.raises(StoreError, match="must stay free"):
-        store.check_space()
-    store.close()
-    store = open_store(settings.model_copy(update={"min_free_bytes": 0}))
-    store.check_space()
-    store.close()
-
-
 def test_readers_are_not_disturbed_by_writers(settings: Settings) -> None:
     store = open_store(settings, role="server")
     first = keep(store)

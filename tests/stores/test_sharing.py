@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stillhouse.completion import CompletionQuery
-from stillhouse.errors import StoreBusyError, UsageError
+from stillhouse.errors import StoreBusyError, StoreError, UsageError
 from stillhouse.settings import Settings
 from stillhouse.stores.lock import NOTE_NAME, DatabaseLock, published_server
 from stillhouse.stores.opening import open_store
@@ -125,6 +125,14 @@ def test_what_is_no_group_of_writes_is_refused(settings: Settings) -> None:
     with pytest.raises(UsageError, match="drop_table"):
         apply_remote_writes(store, b'{"writes":[{"id":"1","name":"drop_table","arguments":{}}]}')
     store.close()
+
+
+def test_a_write_that_the_server_does_not_know_is_refused_at_once(settings: Settings) -> None:
+    with live_server(settings):
+        command = open_store(settings, patience=600)
+        with pytest.raises(StoreError, match="no write named fly"):
+            command.submit("fly", {}).result(30)
+        command.close()
 
 
 def test_a_run_loses_nothing_while_servers_come_and_go(settings: Settings) -> None:

@@ -80,7 +80,7 @@ def _open(
         _take(lock, patience)
         _migrate(settings, dialect)
         withdraw_server(settings.data_dir)  # a dead server's
-        store = SqlStore(dialect, local(lock.release), settings.data_dir, numbered=False, min_free_bytes=settings.min_free_bytes)
+        store = SqlStore(dialect, local(lock.release), settings.data_dir, numbered=False)
         _recover(store)
         return store
     if _revision(settings, dialect) != migrations.HEAD:
@@ -88,7 +88,7 @@ def _open(
         _migrate(settings, dialect)
         lock.release()
     shared = SharedBackend(lock, local, keeps_lock=role == "command", patience=patience)
-    return SqlStore(dialect, shared, settings.data_dir, numbered=True, min_free_bytes=settings.min_free_bytes)
+    return SqlStore(dialect, shared, settings.data_dir, numbered=True)
 
 
 def _take(lock: DatabaseLock, patience: float) -> None:

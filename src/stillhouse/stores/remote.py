@@ -23,6 +23,7 @@ from stillhouse.stores.writes import OPERATIONS
 WRITES_PATH = "/api/writes"
 MAX_REQUEST_BYTES = 8 * 2**20
 _TIMEOUT_SECONDS = 60.0
+_REFUSED = (400, 413)
 
 
 class ServerGoneError(Exception):
@@ -62,10 +63,9 @@ class RemoteServer:
         except (OSError, http.client.HTTPException) as exc:
             self._connection.close()
             raise ServerGoneError(str(exc)) from exc
-        if response.status == 413:
-            return [Outcome(error=StoreError(f"The server at {self.note.url} takes no write of {len(body)} bytes."))] * len(
-                writes
-            )
+        if response.status in _REFUSED:  # by what the group is: another try would end the same
+            refused = StoreError(f"The server at {self.note.url} refused a write: {content[:500].decode('utf-8', 'replace')}")
+            return [Outcome(error=refused)] * len(writes)
         if response.status != 200:
             raise ServerGoneError(f"{response.status} {content[:200]!r}")
         return [_outcome(result) for result in wire.loads(content)["results"]]

@@ -5,7 +5,6 @@ No transaction logic and no dialect's SQL here: what a write does stands in `wri
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
@@ -39,12 +38,11 @@ INDEX_BATCH = 32
 class SqlStore(Reads):
     """Everything that is kept, in an SQL database. `numbered` writes carry an id, so that they may be sent twice."""
 
-    def __init__(self, dialect: Dialect, backend: Backend, folder: Path, *, numbered: bool, min_free_bytes: int = 0) -> None:
+    def __init__(self, dialect: Dialect, backend: Backend, folder: Path, *, numbered: bool) -> None:
         super().__init__(dialect)
         self._writer = Writer(backend)
         self._folder = folder
         self._numbered = numbered
-        self._min_free_bytes = min_free_bytes
         self._published = False
 
     def submit(self, name: str, arguments: dict[str, Any], id: str | None = None) -> Future[Any]:
@@ -124,15 +122,6 @@ class SqlStore(Reads):
         """Tell other processes that this one takes writes at `url`/api/writes; the returned token is what they will show."""
         self._published = True
         return publish_server(self._folder, url)
-
-    def check_space(self) -> None:
-        """Raises StoreError when less disk is free than must stay so: better to refuse than to fail midway."""
-        free = shutil.disk_usage(self._folder).free
-        if free < self._min_free_bytes:
-            raise StoreError(
-                f"Only {free / 2**20:.0f} MB are free at {self._folder}, {self._min_free_bytes / 2**20:.0f} MB must stay free. "
-                "Make space, or lower STILLHOUSE_MIN_FREE_BYTES."
-            )
 
     def health(self) -> dict[str, Any]:
         """For `doctor`: the database's version, known bugs of it, and the result of its own integrity check."""
