@@ -160,11 +160,12 @@ class FakeUpstream:
         """The body, whole or up to where the fault strikes: `cut_at`, `reset_at`, `stall_at`; in drips of `drip` bytes."""
         stop = min(fault.get(name, len(body)) for name in ("cut_at", "reset_at", "stall_at"))
         size = fault.get("drip") or max(len(body), 1)
+        served.whole = stop == len(body)
         for begin in range(0, stop, size):
             part = body[begin : min(begin + size, stop)]
+            served.sent += part
             writer.write(b"%x\r\n%b\r\n" % (len(part), part) if chunked else part)
             await writer.drain()
-            served.sent += part
             if "every" in fault:
                 await asyncio.sleep(fault["every"])
         if "stall_at" in fault:
@@ -175,7 +176,6 @@ class FakeUpstream:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
             return False
-        served.whole = stop == len(body)
         if fault.get("end") == "close" or "longer" in fault:
             return False
         if chunked:

@@ -14,6 +14,7 @@ from typing import Any
 import openai
 import pytest
 from openai.types.chat import ChatCompletionUserMessageParam
+from pydantic import ValidationError
 
 from tests.fakes.server import LiveServer, add_upstream
 from tests.fakes.upstream import FakeUpstream, answer_to
@@ -70,8 +71,9 @@ def test_messages(client: openai.OpenAI, server: LiveServer) -> None:
     )
     with pytest.raises(openai.APIResponseValidationError) as refused:
         client.chat.completions.messages.list(created.id)
-    causes = getattr(refused.value.__cause__, "errors", list)()
-    assert {(problem["type"], problem["loc"][-1]) for problem in causes} == {("literal_error", "role")}
+    cause = refused.value.__cause__
+    assert isinstance(cause, ValidationError)
+    assert {(problem["type"], problem["loc"][-1]) for problem in cause.errors()} == {("literal_error", "role")}
 
     with openai.OpenAI(base_url=server.url, api_key="none", max_retries=0) as lenient:
         page = lenient.chat.completions.messages.list(created.id, limit=2)

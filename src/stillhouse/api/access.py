@@ -115,5 +115,6 @@ def _cross_site(headers: dict[bytes, bytes], host: str) -> bool:
 
 def _without_port(host: str) -> str:
     if host.startswith("["):
-        return host.partition("]")[0] + "]"
+        inside, bracket, _ = host.partition("]")
+        return inside + bracket
     return host.partition(":")[0]

@@ -1,0 +1,169 @@
+"""Who may call what. The table below is golden: a new route is entered here, with its policy, or these tests fail."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from stillhouse.api.access import Access, Policy, is_loopback
+from stillhouse.api.endpoint import Endpoint
+from stillhouse.api.routes import refuse_unclassified
+from stillhouse.app import App
+from stillhouse.keys import Key, hash_secret, new_secret
+from stillhouse.settings import Settings
+from stillhouse.stores.sql import SqlStore
+from tests.api.conftest import TOKEN
+from tests.fakes.asgi import call, running
+from tests.fakes.upstream import FakeUpstream
+
+GOLDEN = {
+    ("POST", "/v1/chat/completions"): Policy.KEY,
+    ("GET", "/v1/chat/completions"): Policy.KEY,
+    ("GET", "/v1/chat/completions/{completion_id}"): Policy.KEY,
+    ("POST", "/v1/chat/completions/{completion_id}"): Policy.KEY,
+    ("DELETE", "/v1/chat/completions/{completion_id}"): Policy.KEY,
+    ("GET", "/v1/chat/completions/{completion_id}/messages"): Policy.KEY,
+    ("GET", "/v1/models"): Policy.KEY,
+    ("GET", "/v1/models/{model:path}"): Policy.KEY,
+    ("POST", "/api/writes"): Policy.SERVER,
+    ("GET", "/healthz"): Policy.KEY,
+    ("GET", "/readyz"): Policy.KEY,
+}
+ROUTES = sorted(GOLDEN)
+UNSAFE = ["POST", "PUT", "PATCH", "DELETE"]
+
+
+def routes_of(app: App) -> list[Route]:
+    inner = app._inner
+    assert isinstance(inner, Starlette)
+    return [route for route in inner.routes if isinstance(route, Route)]
+
+
+def path_of(route: str) -> str:
+    return route.replace("{completion_id}", "chatcmpl-1").replace("{model:path}", "a/b:c")
+
+
+def key(secret: str, **more: Any) -> Key:
+    return Key(id="key-1", name="k", hash=hash_secret(secret), shown=secret[:8], created=1, **more)
+
+
+async def status(app: App, method: str, path: str, **headers: str) -> int:
+    return (await call(app, method, path, b"{}", {name.replace("_", "-"): value for name, value in headers.items()})).status
+
+
+def test_every_route_is_in_the_table(settings: Settings, store: SqlStore) -> None:
+    found: dict[tuple[str, str], Policy] = {}
+    for route in routes_of(App(store, settings)):
+        assert isinstance(route.endpoint, Endpoint)
+        for method in route.methods or ():
+            if method != "HEAD":  # starlette adds it to GET
+                found[(method, route.path)] = route.endpoint.policy
+    assert found == GOLDEN
+
+
+def test_a_route_without_a_policy_stops_the_server() -> None:
+    with pytest.raises(AssertionError, match="no policy"):
+        refuse_unclassified([Route("/new", PlainTextResponse("x"))])
+
+
+@pytest.mark.parametrize(("method", "route"), ROUTES)
+async def test_without_any_key_loopback_is_open_but_for_the_servers_own_route(app: App, method: str, route: str) -> None:
+    refused = GOLDEN[(method, route)] is Policy.SERVER
+    assert (await status(app, method, path_of(route)) in (401, 403)) is refused
+
+
+@pytest.mark.parametrize(("method", "route"), ROUTES)
+@pytest.mark.parametrize("door", ["key made", "key revoked", "open bind"])
+async def test_otherwise_every_route_needs_a_key(
+    settings: Settings, store: SqlStore, upstream: FakeUpstream, method: str, route: str, door: str
+) -> None:
+    secret = new_secret()
+    if door != "open bind":
+        store.put_key(key(secret, revoked=2 if door == "key revoked" else None)).result()
+    bound = settings.model_copy(update={"host": "0.0.0.0" if door == "open bind" else "127.0.0.1"})
+    async with running(App(store, bound)) as app:
+        for credentials in ({}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {secret}"}, {"x_api_key": secret}):
+            assert await status(app, method, path_of(route), **credentials) in (401, 403)
+        allowed = door == "key made" and GOLDEN[(method, route)] is Policy.KEY
+        assert (await status(app, method, path_of(route), authorization=f"Bearer {secret}") not in (401, 403)) is allowed
+
+
+async def test_the_servers_token_opens_its_own_route_and_no_other(app: App, store: SqlStore) -> None:
+    assert await status(app, "POST", "/api/writes", authorization=f"Bearer {TOKEN}") == 400
+    assert await status(app, "POST", "/api/writes", authorization="Bearer other") == 403
+    store.put_key(key(new_secret())).result()
+    app.refresh()
+    assert await status(app, "GET", "/v1/models", authorization=f"Bearer {TOKEN}") == 401
+
+
+async def test_without_a_token_nobody_writes(settings: Settings, store: SqlStore) -> None:
+    async with running(App(store, settings)) as app:
+        assert await status(app, "POST", "/api/writes") == 403
+        assert await status(app, "POST", "/api/writes", authorization="Bearer ") == 403
+
+
+@pytest.fixture
+async def named(settings: Settings, store: SqlStore) -> AsyncIterator[App]:
+    bound = settings.model_copy(update={"host": "10.0.0.7", "allowed_hosts": ("teacher.lan",)})
+    secret = "secret-of-this-test"
+    store.put_key(key(secret)).result()
+    async with running(App(store, bound)) as app:
+        yield app
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:1", "127.0.0.1:8321", "[::1]:5", "LOCALHOST", "10.0.0.7", "teacher.lan:80"]
+)
+async def test_our_hosts(named: App, host: str) -> None:
+    assert await status(named, "GET", "/healthz", host=host, authorization="Bearer secret-of-this-test") == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "", "localhost.evil.example", "127.0.0.1.evil", "x/healthz?", "[::1", "0.0.0.0", "::1"]
+)
+@pytest.mark.parametrize(("method", "path"), [("GET", "/healthz"), ("POST", "/v1/chat/completions"), ("GET", "/nowhere")])
+async def test_other_hosts_are_refused_everywhere(named: App, host: str, method: str, path: str) -> None:
+    assert await status(named, method, path, host=host, authorization="Bearer secret-of-this-test") == 403
+
+
+@pytest.mark.parametrize("method", UNSAFE)
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/chat/completions/chatcmpl-1", "/api/writes", "/nowhere"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://localhost:9"},
+        {"sec_fetch_site": "cross-site"},
+        {"sec_fetch_site": "same-site", "origin": "http://localhost:8321"},
+    ],
+)
+async def test_other_sites_pages_change_nothing(app: App, method: str, path: str, headers: dict[str, str]) -> None:
+    assert await status(app, method, path, **headers) == 403
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"origin": "http://localhost:8321"}, {"sec_fetch_site": "same-origin"}, {"sec_fetch_site": "none"}]
+)
+async def test_our_own_pages_and_programs_do(app: App, headers: dict[str, str]) -> None:
+    assert await status(app, "DELETE", "/v1/chat/completions/chatcmpl-1", **headers) == 404
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("[::1]", True), ("localhost", True), ("0.0.0.0", False), ("::", False),
+     ("10.0.0.7", False), ("localhost.evil", False), ("", False)],
+)  # fmt: skip
+def test_loopback(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
+
+
+def test_access_is_closed_from_the_start_on_an_open_bind(settings: Settings) -> None:
+    access = Access(settings.model_copy(update={"host": "0.0.0.0"}))
+    with pytest.raises(Exception, match="stillhouse key create"):
+        access.check(Policy.KEY, {"headers": []})
