@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stillhouse.chat import ChatModel
     from stillhouse.dataset import Dataset
     from stillhouse.grade import Grader
+    from stillhouse.routing import Target
     from stillhouse.stores.base import Store
 
 BUILTIN = "builtin:"
@@ -51,25 +52,28 @@ class Workspace:
             self._store = open_store(self.settings, role=self._role)
         return self._store
 
-    def chat_model(self, name: str) -> ChatModel:
-        """Who answers for an alias, an upstream's model, an artifact or `builtin:NAME`. The caller closes it.
+    def target(self, name: str) -> Target:
+        """Who answers for an alias, an upstream's model, an artifact, `builtin:NAME` or a model folder, and on what terms.
 
-        Raises NotFoundError, which lists what there is.
+        Its `model` is asked for by `target.name` and closed by the caller. Raises NotFoundError, which lists what there is.
         """
         from stillhouse.gateway import Gateway
         from stillhouse.models import MODELS
-        from stillhouse.routing import Renamed
+        from stillhouse.routing import Target
 
         if name.startswith(BUILTIN) or (Path(name) / MANIFEST).is_file():
-            build, options = (
-                MODELS.resolve("student"),
-                {"queue": self.settings.student_queue, "batch": self.settings.student_batch},
-            )
-            student: ChatModel = build(self.model_folder(name), model_id=name, **options)
-            return student
+            options = {"queue": self.settings.student_queue, "batch": self.settings.student_batch}
+            student = MODELS.resolve("student")(self.model_folder(name), model_id=name, **options)
+            return Target(student, name, name)
         gateway = Gateway(self.store, self.settings)
         gateway.refresh()
-        target = gateway.router.resolve(name)
+        return gateway.router.resolve(name)
+
+    def chat_model(self, name: str) -> ChatModel:
+        """The model alone, to be asked by any name. The caller closes it. Raises as `target` does."""
+        from stillhouse.routing import Renamed
+
+        target = self.target(name)
         return Renamed(target.model, target.name)
 
     def grader(self, name: str) -> Grader:

@@ -94,7 +94,6 @@ def test_what_is_exported_comes_in_elsewhere(tmp_path: Path, run: Run) -> None:
     assert run("completions", "list", data="elsewhere") == run("completions", "list")
 
 
-
 def test_purging_needs_a_filter_and_a_yes(tmp_path: Path, run: Run) -> None:
     run("import", "jsonl", write(tmp_path / "f.jsonl", row(1), row(2), row(3)))
     assert run("completions", "purge", "--yes") == 2
