@@ -48,6 +48,17 @@ def test_new_ids_sort_after_the_newest_though_the_clock_went_back(settings: Sett
     store.close()
 
 
+def test_foreign_ids_do_not_stand_in_the_way(settings: Settings) -> None:
+    store = open_store(settings, role="server")
+    keep(store, id="chatcmpl-zzz")
+    keep(store, id="chatcmpl-ffffffffffffffffffffffffffffffff")
+    keep(store, id="chatcmpl-0ld")
+    store.close()
+    store = open_store(settings, role="server")
+    assert new_id("chatcmpl") < "chatcmpl-1"
+    store.close()
+
+
 def test_searched_text_is_indexed_though_nothing_was_idle_before_the_end(settings: Settings) -> None:
     store = open_store(settings, role="worker")
     key = keep(store, prompt="narwhal")

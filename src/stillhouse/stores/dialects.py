@@ -93,7 +93,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def backup(self, target: Path) -> None:
-        """A consistent copy of the database, fsynced."""
+        """A consistent copy of the database, fsynced. Raises StoreError."""
 
     @abstractmethod
     def health(self) -> dict[str, Any]:
@@ -168,8 +168,11 @@ class SQLite(Dialect):
             return  # what was committed stays safe in the log; the next commit meets the same trouble and reports it
 
     def backup(self, target: Path) -> None:
-        with closing(self._connect_reader()) as source, closing(sqlite3.connect(target)) as copy:
-            source.backup(copy)
+        try:
+            with closing(self._connect_reader()) as source, closing(sqlite3.connect(target)) as copy:
+                source.backup(copy)
+        except sqlite3.Error as exc:
+            raise StoreError(f"Cannot copy the database to {target}: {exc}.") from exc
 
     def health(self) -> dict[str, Any]:
         try:

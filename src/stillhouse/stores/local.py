@@ -10,6 +10,8 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from sqlalchemy.exc import DBAPIError
+
 from stillhouse.errors import StillhouseError, StoreBusyError, StoreError
 from stillhouse.stores.dialects import Dialect
 from stillhouse.stores.spool import Spool
@@ -42,7 +44,10 @@ class LocalBackend:
         self._on_fatal = on_fatal
         self._on_close = on_close
         self._engine = dialect.writer()
-        self._connection = self._engine.connect()
+        try:
+            self._connection = self._engine.connect()
+        except DBAPIError as exc:
+            raise StoreError(f"The database cannot be opened for writing: {_reason(exc)}. Check its permissions.") from exc
         self._commits = 0
         self._checkpoint_due = False
         self._index_due = True

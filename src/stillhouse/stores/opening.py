@@ -9,6 +9,7 @@ Reading needs no lock, so a command that only reads never waits.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Literal
@@ -32,6 +33,8 @@ PATIENCE = {"server": 10.0, "command": 10.0, "worker": 120.0}
 """Seconds to wait for somebody else's lock."""
 REMEMBER_SECONDS = 7 * 86_400.0
 """How long the id of a write that may be sent twice is remembered."""
+
+_OUR_ID = re.compile(r"chatcmpl-[0-9a-f]{12}7[0-9a-f]{19}")
 
 
 def open_store(
@@ -144,5 +147,5 @@ def _recover(store: SqlStore) -> None:
     except BaseException:
         store.close()
         raise
-    if newest is not None:
+    if newest is not None and _OUR_ID.fullmatch(newest):
         ids.advance_past(newest)
