@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from transformers import Qwen2Config
 
-from stillhouse.errors import ContextLengthError
+from stillhouse.errors import ContextLengthError, UsageError
 from stillhouse.generation import Generation, Piece
+from stillhouse.recipe import Student
 from stillhouse.students.batching import BatchingEngine, context_of
 from stillhouse.students.causal import CausalStudent
 from tests.students.tiny import tiny_spec, write_tokenizer
@@ -206,6 +208,39 @@ def test_a_frequency_penalty_lowers_repetition(student: CausalStudent) -> None:
     (plain,) = alone(student, ask("abc", max_tokens=60))
     (varied,) = alone(student, ask("abc", max_tokens=60, frequency_penalty=2.0))
     assert len(set(varied)) > len(set(plain))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"num_key_value_heads": 1},
+        {"model_type": "qwen2", "num_key_value_heads": 1},
+        {"model_type": "qwen3", "head_dim": 16, "num_key_value_heads": 1},
+        {"model_type": "gemma3_text", "head_dim": 16, "num_key_value_heads": 1, "sliding_window": 64},
+        {"model_type": "mistral", "num_key_value_heads": 2, "sliding_window": 64},
+        {"model_type": "gpt_neox", "tie_word_embeddings": False},
+    ],
+    ids=lambda config: str(config.get("model_type", "llama")),
+)
+def test_other_architectures_say_what_transformers_generates(tmp_path: Path, config: dict[str, Any]) -> None:
+    spec = tiny_spec(write_tokenizer(tmp_path), **{"initializer_range": 0.3, **config})
+    student = CausalStudent.build(spec, seed=1)
+    student.network.eval()
+    engine = BatchingEngine(student, batch=3)
+    texts = ["hello", "a", "what is it"]
+    for ticket, text in enumerate(texts):
+        engine.submit(ticket, ask(text, max_tokens=12))
+    pieces = finish(engine)
+    for ticket, text in enumerate(texts):
+        assert [pieces[ticket, 0][0].text] == student.answer([[{"role": "user", "content": text}]], max_tokens=12)
+
+
+def test_a_network_without_keys_and_values_is_refused(tmp_path: Path) -> None:
+    write_tokenizer(tmp_path)
+    config = {"model_type": "mamba", "hidden_size": 16, "num_hidden_layers": 1, "state_size": 4}
+    student = CausalStudent.build(Student(kind="causal", config=config, tokenizer=str(tmp_path)), seed=1)
+    with pytest.raises(UsageError, match="'mamba' network"):
+        BatchingEngine(student)
 
 
 def test_a_sliding_window_bounds_the_context() -> None:

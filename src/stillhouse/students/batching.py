@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stillhouse.errors import ContextLengthError
+from stillhouse.errors import ContextLengthError, UsageError
 from stillhouse.generation import Generation, Piece
 from stillhouse.students.sampling import choose
 from stillhouse.students.slots import SlotCache
@@ -27,6 +27,8 @@ PROMPT_TOKENS_PER_STEP = 4096
 
 LETTERS_PER_TOKEN = 256
 """A prompt with more letters than that for every token of the context is refused without being tokenised, which takes time."""
+
+ELSEWHERE = "Serve it with vLLM or another server, and add that as an upstream."
 
 
 class Row:
@@ -76,6 +78,7 @@ class BatchingEngine:
         self._waiting: deque[Row] = deque()
         self._rows: list[Row] = []
         """Row i stands in slot i."""
+        self._prove()
 
     @property
     def busy(self) -> bool:
@@ -158,6 +161,24 @@ class BatchingEngine:
             logits_to_keep=keep,
         ).logits
         return logits
+
+    @torch.inference_mode()
+    def _prove(self) -> None:
+        """One token through the cache must give the logits it has without. Raises UsageError for networks where it does not."""
+        kind = self._network.config.model_type
+        tokens_1P = torch.arange(4)[None] % self._network.config.get_text_config().vocab_size
+        try:
+            plain_1V = self._network(input_ids=tokens_1P, use_cache=False).logits[:, -1]
+            causal_11PP = self._mask(torch.ones(3, 3, dtype=torch.bool).tril())[None, None]
+            self._cache.write_prompts(0, 1, 3)
+            self._forward(tokens_1P[:, :3], torch.arange(3)[None], causal_11PP, 1)
+            self._cache.write_tokens(torch.tensor([3]), 4)
+            seen_111T = self._mask(torch.ones(1, 1, 1, 4, dtype=torch.bool))
+            cached_1V = self._forward(tokens_1P[:, 3:], torch.tensor([[3]]), seen_111T, 1)[:, -1]
+        except Exception as exc:  # foreign networks fail in any way
+            raise UsageError(f"A '{kind}' network cannot be served here: {exc!r}. {ELSEWHERE}") from exc
+        if not torch.allclose(plain_1V, cached_1V, rtol=1e-2, atol=1e-2):
+            raise UsageError(f"A '{kind}' network answers differently through the batching cache. {ELSEWHERE}")
 
     def _mask(self, allowed: Tensor) -> Tensor:
         """Added to the attention scores: 0 where allowed, the type's least number elsewhere."""
