@@ -55,6 +55,13 @@ def test_a_file_comes_in_once_however_often_it_is_read(tmp_path: Path, run: Run)
     assert [found["metadata"] for found in run("completions", "list")] == [{"number": "2"}, {"number": "1"}]
 
 
+def test_terms_are_yes_or_no_with_a_reason(tmp_path: Path, run: Run) -> None:
+    file = write(tmp_path / "f.jsonl", row(1))
+    assert run("import", "jsonl", file, "--may-train", "perhaps") == 2
+    run("import", "jsonl", file, "--may-train", "no: terms of service")
+    assert run("completions", "list")[0]["may_train"] == "no: terms of service"
+
+
 def test_completions_are_found_by_what_they_are_and_say(tmp_path: Path, run: Run) -> None:
     rows = [row(1), row(2, "我的卡在哪里?"), row(3, model="other"), row(4, finish="length")]
     run("import", "jsonl", write(tmp_path / "f.jsonl", *rows))

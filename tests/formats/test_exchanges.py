@@ -65,6 +65,14 @@ def test_an_id_that_claims_to_be_from_the_future_is_not_believed(tmp_path: Path)
     assert one(tmp_path / "f", {**PAIR, "id": future}).completion.id != future
 
 
+def test_one_id_with_two_contents_is_put_aside_and_with_one_is_not(tmp_path: Path) -> None:
+    ours = new_id("chatcmpl")
+    other = {**RESPONSE, "created": 1_700_000_009}
+    first, same, clash = read(tmp_path / "f", {**PAIR, "id": ours}, {**PAIR, "id": ours}, {**PAIR, "id": ours, "response": other})
+    assert first == same
+    assert isinstance(clash, Quarantined) and "that of line 1" in clash.reason
+
+
 def test_what_is_exported_reads_back_the_same(tmp_path: Path) -> None:
     before = one(tmp_path / "f", {**PAIR, "tags": ["good"], "id": new_id("chatcmpl")})
     (tmp_path / "g").write_bytes(exchange_line(*before))

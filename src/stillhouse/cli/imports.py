@@ -39,6 +39,8 @@ def jsonl(
     from stillhouse.formats.exchanges import Origin, read_exchanges
 
     session: Session = ctx.obj
+    if may_train != "yes" and not may_train.startswith("no: "):
+        raise UsageError(f"--may-train is 'yes', or 'no: ' and the reason; got '{may_train}'.")
     store = session.workspace.store
     terms = {known.name: known.may_train for known in store.upstreams()}
     origin = Origin(upstream=upstream, model=model, may_train=terms.get(upstream, may_train))

@@ -44,8 +44,16 @@ class Origin(NamedTuple):
 
 def read_exchanges(path: Path, origin: Origin) -> Iterator[tuple[int, Exchange] | Quarantined]:
     """Line number and exchange, or the line put aside. Raises NotFoundError, FormatError."""
+    seen: dict[str, tuple[int, bytes]] = {}
     for line in read_lines(path):
-        yield too_long(line) if line.too_long else _exchange(line, origin)
+        found = too_long(line) if line.too_long else _exchange(line, origin)
+        if not isinstance(found, Quarantined):
+            _, (completion, request, response) = found
+            digest = sha256(request + response).digest()
+            first, content = seen.setdefault(completion.id, (line.number, digest))
+            if content != digest:
+                found = quarantine(line.number, f"its id is that of line {first}, which says something else", line.content)
+        yield found
 
 
 def exchange_line(completion: Completion, request: bytes, response: bytes) -> bytes:
