@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 import typer
 
 from stillhouse import __version__
-from stillhouse.cli.output import JsonFlag, Session, new_table
+from stillhouse.cli.output import JsonFlag, Session, new_table, plain
 from stillhouse.errors import StillhouseError
 from stillhouse.records import Record
 from stillhouse.registry import EXTRA_OF
@@ -53,7 +53,7 @@ def doctor(
     table = new_table("check", "verdict", "detail")
     for finding in findings:
         colour = {"ok": "green", "note": "yellow", "problem": "red"}[finding.verdict]
-        table.add_row(finding.check, f"[{colour}]{finding.verdict}[/{colour}]", finding.detail)
+        table.add_row(finding.check, f"[{colour}]{finding.verdict}[/{colour}]", plain(finding.detail))
     session.emit(findings, lambda: table)
     if any(finding.verdict == "problem" for finding in findings):
         raise typer.Exit(1)

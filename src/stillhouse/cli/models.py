@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stillhouse.cli.output import JsonFlag, Session, new_table, when
+from stillhouse.cli.output import JsonFlag, Session, new_table, plain, when
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -20,7 +20,7 @@ def list_(ctx: typer.Context, json: JsonFlag = False) -> None:
     table = new_table("model", "kind", ">parameters", ">bytes", "teacher", "made")
     for artifact in artifacts:
         numbers = f"{artifact.parameters:,}", f"{artifact.size_bytes:,}"
-        table.add_row(artifact.id, artifact.kind, *numbers, artifact.teacher or "-", when(artifact.created))
+        table.add_row(artifact.id, artifact.kind, *numbers, plain(artifact.teacher or "-"), when(artifact.created))
     session.emit(artifacts, lambda: table)
 
 

@@ -101,6 +101,13 @@ def new_table(*columns: str, title: str | None = None) -> Table:
     return table
 
 
+def plain(text: object) -> str:
+    """Text for a table's cell that means what it says: brackets in it are no markup."""
+    from rich.markup import escape
+
+    return escape(str(text))
+
+
 def when(seconds: float | None) -> str:
     """A time for people: local, to the second; `-` for none."""
     from datetime import datetime

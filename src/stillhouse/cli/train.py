@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stillhouse.cli.output import JsonFlag, Session, new_table, when
+from stillhouse.cli.output import JsonFlag, Session, new_table, plain, when
 from stillhouse.cli.watching import line_of, show_end, watch_run
 from stillhouse.errors import NotFoundError, UsageError
 
@@ -64,7 +64,8 @@ def list_(ctx: typer.Context, json: JsonFlag = False) -> None:
     table = new_table("run", "recipe", "state", ">step", "started", "result")
     for run in runs:
         step = f"{run.step}/{run.steps}" if run.steps else str(run.step)
-        table.add_row(run.id, run.name, run.state, step, when(run.started), str(run.result.get("artifact") or run.error or "-"))
+        outcome = plain(run.result.get("artifact") or run.error or "-")
+        table.add_row(run.id, plain(run.name), run.state, step, when(run.started), outcome)
     session.emit(runs, lambda: table)
 
 

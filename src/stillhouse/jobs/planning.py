@@ -32,6 +32,7 @@ def plan_training(workspace: Workspace, recipe: Recipe, dataset: Dataset, *, all
     allowed = tuple(dict.fromkeys((*recipe.teacher.allow_training, *allow)))
     recipe = recipe.model_copy(update={"teacher": recipe.teacher.model_copy(update={"allow_training": allowed})})
     check_kind(recipe)
+    check_length(recipe)
     overridden = check_terms(dataset, allowed)
     check_folders(workspace, recipe)
     check_examples(workspace, dataset)
@@ -55,6 +56,14 @@ def check_kind(recipe: Recipe) -> None:
     for module, extra in NEEDS.get(kind, ()):
         if find_spec(module) is None:
             raise MissingExtraError(f"A student of kind '{kind}'", module, extra)
+
+
+def check_length(recipe: Recipe) -> None:
+    """A network is trained for a number of steps or of epochs; a linear student has neither."""
+    training = recipe.training
+    if recipe.student.kind == "causal" and (training.steps is None) == (training.epochs is None):
+        got = "neither" if training.steps is None else f"both (steps = {training.steps}, epochs = {training.epochs:g})"
+        raise RecipeError(f"[training] needs one of steps and epochs, and the recipe has {got}. Write e.g. steps = 600.")
 
 
 def check_terms(dataset: Dataset, allowed: Sequence[str]) -> tuple[str, ...]:
