@@ -33,7 +33,7 @@ class Example(Record):
     """Hash of the normalised prompt; rows of one group never straddle splits."""
     source: str | None = None
     """`completion:ID` or `file:NAME:LINE`."""
-    weight: float = 1.0
+    weight: float = Field(default=1.0, ge=0)
     metadata: dict[str, str] = {}
     tools: list[dict[str, Any]] | None = None
 

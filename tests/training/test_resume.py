@@ -55,6 +55,7 @@ def test_how_often_checkpoints_are_written_may_change_meanwhile(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.full)])
+@pytest.mark.timeout(1200)  # most of it is importing torch, once a kill
 def test_a_killed_run_goes_on_exactly(tmp_path: Path, kills: int) -> None:
     """SIGKILL at random moments: while loading, between steps, while a checkpoint is written."""
     write_sums(tmp_path / "data")

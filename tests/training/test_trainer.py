@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -224,3 +226,12 @@ def test_the_weights_are_untouched_by_a_step_that_was_stopped(tmp_path: Path) ->
     for name, parameter in student.network.named_parameters():
         assert torch.equal(parameter, before[name])
         assert parameter.grad is None
+
+
+def test_listing_what_there_is_and_importing_train_takes_no_torch() -> None:
+    code = (
+        "import sys; from stillhouse.training import TRAINERS, train; from stillhouse.losses import LOSSES; "
+        "from stillhouse.students import STUDENTS; assert TRAINERS.names() == STUDENTS.names() and LOSSES.names(); "
+        "sys.exit(bool({'torch', 'transformers', 'sklearn'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,6 +8,7 @@ from stillhouse import __version__
 from stillhouse.artifacts import MANIFEST, write_manifest
 from stillhouse.dataset import Dataset
 from stillhouse.errors import PermissionRefusedError, TrainingError
+from stillhouse.recipe import WhiteBox
 from stillhouse.records import fingerprint
 from stillhouse.students.base import Student
 from stillhouse.training.base import Job
@@ -33,7 +34,8 @@ def run_identity(job: Job, dataset: Dataset) -> str:
         recipe.method.json_bytes(),
         recipe.training.model_copy(update=dict.fromkeys(neutral)).json_bytes(),
     )
-    return fingerprint(*decisive, dataset.fingerprint.encode())
+    teacher = [(recipe.teacher.model or "").encode()] if isinstance(recipe.method, WhiteBox) else []
+    return fingerprint(*decisive, dataset.fingerprint.encode(), *teacher)
 
 
 def finished(job: Job) -> bool:
