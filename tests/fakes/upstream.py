@@ -41,6 +41,7 @@ class FakeUpstream:
 
     def __init__(self) -> None:
         self.ledger: list[Served] = []
+        self.connections = 0
         self.release = threading.Event()
         """Ends a `stall` and a `wait`."""
         self.seen = threading.Condition()
@@ -81,6 +82,7 @@ class FakeUpstream:
             task = asyncio.current_task()
             assert task is not None
             tasks.add(task)
+            self.connections += 1
             try:
                 with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
                     while await self._exchange(reader, writer):
