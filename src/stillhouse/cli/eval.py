@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stillhouse.cli.output import JsonFlag, Session, console, new_table, when
+from stillhouse.cli.output import JsonFlag, Session, new_table, when
 from stillhouse.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from stillhouse.dataset import Split
-    from stillhouse.evaluation.evaluating import Progress
     from stillhouse.grade import Report
 
 app = typer.Typer(no_args_is_help=True)
@@ -49,6 +47,7 @@ def run_(
     Killed midway and started again with the same words, it goes on where it was.
     """
     from stillhouse.cli.report_table import report_table
+    from stillhouse.cli.watching import asking
     from stillhouse.evaluation import Plan
     from stillhouse.jobs.evaluations import evaluate_models
 
@@ -72,7 +71,7 @@ def run_(
         concurrency=concurrency,
     )
     of, graders = _split(split), grader or ["exact"]
-    with _bar(session) as progress:
+    with asking(session) as progress:
         evaluation = evaluate_models(workspace, found, models, plan, graders, split=of, limit=limit, progress=progress)
         report = asyncio.run(evaluation)
     session.emit(report, lambda: report_table(report))
@@ -202,23 +201,6 @@ def _split(name: str) -> Split:
     if name not in splits:
         raise UsageError(f"There is no split '{name}'. There are: train, valid, test.")
     return splits[name]
-
-
-@contextmanager
-def _bar(session: Session) -> Iterator[Progress]:
-    """A bar on stderr for each model; nothing with --quiet."""
-    from rich.progress import Progress as Bars
-    from rich.progress import TaskID
-
-    with Bars(console=console(stderr=True), disable=session.quiet, transient=True) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def progress(model: str, done: int, total: int) -> None:
-            if model not in tasks:
-                tasks[model] = bars.add_task(model, total=total)
-            bars.update(tasks[model], completed=done)
-
-        yield progress
 
 
 def _short(text: str | None) -> str:
