@@ -39,7 +39,8 @@ class Journal(Generic[R]):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._file.close()
+        with self._lock:  # an `add` that a cancelled caller no longer waits for ends first
+            self._file.close()
 
     def items(self) -> list[R]:
         """Everything added so far, in order. The rest of a line that was cut off is removed from the file."""
