@@ -21,7 +21,7 @@ class Question(Record):
     rationales: tuple[str, ...]
     """One in each style; every one ends in "The answer is ANSWER."."""
     names: tuple[str, ...]
-    """The invented names in it; no other question of the same call has any of them."""
+    """The invented names in it; none of the thousand questions around it has any of them."""
 
 
 class Task(Protocol):

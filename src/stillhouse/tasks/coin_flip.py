@@ -1,6 +1,8 @@
 """Coin flip: people turn a coin over or leave it; is it as it was? The answer is a parity, one step a person.
 
-The task is that of the chain-of-thought literature (Wei et al. 2022); names, templates and rationales are our own.
+The task is that of the chain-of-thought literature (Wei et al. 2022), the coin always starting heads up as there; names,
+templates and rationales are our own. Every step of a rationale says what the next one needs: a small model learns to write each
+word from words that stand there already, where the parity itself would have to be computed.
 """
 
 from __future__ import annotations
@@ -15,15 +17,15 @@ from stillhouse.tasks.words import Pool, distinct_names
 PEOPLE = range(2, 7)
 """How many people a question may have."""
 
-_SIDES = ("heads", "tails")
-_OPENINGS = ("A coin is {} up.", "A coin lies {} up on the table.")
+_HEADS, _TAILS = "heads", "tails"
+_OPENINGS = ("A coin is heads up.", "A coin lies heads up on the table.")
 _FLIPS = ("flips it.", "turns it over.")
 _STAYS = ("does not flip it.", "leaves it.")
-_CLOSINGS = ("Is it still {} up?", "Is the coin still {} up?")
+_CLOSINGS = ("Is it still heads up?", "Is the coin still heads up?")
 
 
 def coin_flip(count: int, seed: int = 0, pool: Pool = "teach") -> list[Question]:
-    """`count` questions of two to six people; no name stands twice."""
+    """`count` questions of two to six people."""
     return list(islice(_questions(seed, pool), count))
 
 
@@ -33,52 +35,57 @@ def _questions(seed: int, pool: Pool) -> Iterator[Question]:
     while True:
         people = tuple(islice(names, rng.choice(PEOPLE)))
         flips = [rng.random() < 0.5 for _ in people]
-        side = rng.randrange(2)
         answer = "no" if sum(flips) % 2 else "yes"
         yield Question(
             task="coin_flip",
-            text=_text(rng, people, flips, _SIDES[side]),
+            text=_text(rng, people, flips),
             answer=answer,
-            rationales=tuple(conclude(style(people, flips, side), answer) for style in _STYLES),
+            rationales=tuple(conclude(style(people, flips), answer) for style in _STYLES),
             names=people,
         )
 
 
-def _text(rng: random.Random, people: Sequence[str], flips: Sequence[bool], side: str) -> str:
+def _text(rng: random.Random, people: Sequence[str], flips: Sequence[bool]) -> str:
     sentences = [f"{name} {rng.choice(_FLIPS if flip else _STAYS)}" for name, flip in zip(people, flips, strict=True)]
-    return " ".join([rng.choice(_OPENINGS).format(side), *sentences, rng.choice(_CLOSINGS).format(side)])
+    return " ".join([rng.choice(_OPENINGS), *sentences, rng.choice(_CLOSINGS)])
 
 
-def _sides(flips: Sequence[bool], start: int) -> list[str]:
-    """Which side is up after each person."""
-    return [_SIDES[side] for side in accumulate(flips, lambda side, flip: side ^ flip, initial=start)][1:]
+def _steps(people: Sequence[str], flips: Sequence[bool]) -> Iterator[tuple[str, bool, str, str]]:
+    """Name, whether the coin is flipped, the side up before and after."""
+    before = _HEADS
+    for name, flip in zip(people, flips, strict=True):
+        after = {_HEADS: _TAILS, _TAILS: _HEADS}[before] if flip else before
+        yield name, flip, before, after
+        before = after
 
 
-def _story(people: Sequence[str], flips: Sequence[bool], side: int) -> str:
+def _story(people: Sequence[str], flips: Sequence[bool]) -> str:
     steps = (
-        f"{name} {'flips it' if flip else 'does not'}: {up}."
-        for name, flip, up in zip(people, flips, _sides(flips, side), strict=True)
+        f"{name} turns {before} over: {after}." if flip else f"{name} leaves {after}."
+        for name, flip, before, after in _steps(people, flips)
     )
-    return " ".join([f"It is {_SIDES[side]} up.", *steps])
+    return " ".join(["It is heads up.", *steps])
 
 
-def _chain(people: Sequence[str], flips: Sequence[bool], side: int) -> str:
-    steps = (f"{name}: {up}" for name, up in zip(people, _sides(flips, side), strict=True))
-    return f"Start with {_SIDES[side]}. " + ", ".join(steps) + "."
+def _chain(people: Sequence[str], flips: Sequence[bool]) -> str:
+    steps = (
+        f"{name}: {before}, {after}." if flip else f"{name}: {after}." for name, flip, before, after in _steps(people, flips)
+    )
+    return " ".join(["Start with heads.", *steps])
 
 
-def _counting(people: Sequence[str], flips: Sequence[bool], side: int) -> str:
-    counts = accumulate(flips, lambda count, flip: count + flip, initial=0)
-    steps = (f"{name} {count}" for name, count in zip(people, list(counts)[1:], strict=True))
+def _counting(people: Sequence[str], flips: Sequence[bool]) -> str:
+    counts = accumulate(flips)
+    steps = (f"{name} {count:d}" if flip else name for name, flip, count in zip(people, flips, counts, strict=True))
     return "Count the flips: " + ", ".join(steps) + f". That is {'odd' if sum(flips) % 2 else 'even'}."
 
 
-def _making(people: Sequence[str], flips: Sequence[bool], side: int) -> str:
+def _making(people: Sequence[str], flips: Sequence[bool]) -> str:
     steps = (
-        f"{name} {'makes' if flip else 'keeps'} it {up}."
-        for name, flip, up in zip(people, flips, _sides(flips, side), strict=True)
+        f"{name} makes {before} {after}." if flip else f"{name} keeps {after}."
+        for name, flip, before, after in _steps(people, flips)
     )
-    return " ".join([f"First {_SIDES[side]}.", *steps])
+    return " ".join(["First heads.", *steps])
 
 
-_STYLES: tuple[Callable[[Sequence[str], Sequence[bool], int], str], ...] = (_story, _chain, _counting, _making)
+_STYLES: tuple[Callable[[Sequence[str], Sequence[bool]], str], ...] = (_story, _chain, _counting, _making)

@@ -23,7 +23,7 @@ _TEMPLATES = (
 
 
 def last_letters(count: int, seed: int = 0, pool: Pool = "teach") -> list[Question]:
-    """`count` questions of two to five names; no name stands twice."""
+    """`count` questions of two to five names."""
     return list(islice(_questions(seed, pool), count))
 
 

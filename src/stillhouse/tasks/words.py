@@ -17,11 +17,13 @@ Pool = Literal["teach", "learn", "unseen"]
 unseen: for evaluation alone."""
 
 POOLS: tuple[Pool, ...] = ("teach", "learn", "unseen")
-LENGTHS = range(3, 7)
+LENGTHS = range(3, 6)
 """Letters in a name."""
+DISTINCT = 5_000
+"""So many names in a row are all different."""
 
 _ONSETS = (*"bcdfghjklmnprstvwz", "br", "dr", "fl", "gr", "kl", "pl", "sh", "st", "tr")
-_VOWELS = (*"aeiou", "ai", "ea", "io")
+_VOWELS = tuple("aeiou")
 _ENDS = ("", "", "", *"bcdfghklmnprstvwxyz")
 _RUDE = re.compile(
     "coc|cok|cum|cun|dic|dik|fag|fai|fat|fuc|fuk|gai|jap|kil|kok|naz|nig|pak|pis|pus|rap|sex|shit|slu|suc|suk|tit|vag|wog"
@@ -36,13 +38,15 @@ def pool_of(name: str) -> Pool:
 
 
 def distinct_names(rng: random.Random, pool: Pool) -> Iterator[str]:
-    """Names of one pool, in random order, none twice; as many as there are syllables for (the smallest pool: 10,000)."""
+    """Names of one pool, in random order, none twice within a `DISTINCT`; for ever."""
     seen: set[str] = set()
     while True:
         name = _name(rng)
         if name not in seen and len(name) in LENGTHS and pool_of(name) == pool and not _RUDE.search(name.lower()):
             seen.add(name)
             yield name
+        if len(seen) == DISTINCT:
+            seen.clear()  # or the short names, of which there are few, would be used up first
 
 
 def _name(rng: random.Random) -> str:
