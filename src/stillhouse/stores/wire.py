@@ -10,6 +10,7 @@ import orjson
 from stillhouse import errors
 
 _BYTES = "$bytes"
+_OBJECT = "$object"  # pairs of an object that has one of these two names as a key of its own
 
 
 def dumps(value: Any) -> bytes:
@@ -47,7 +48,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return {_BYTES: base64.b64encode(value).decode()}
     if isinstance(value, dict):
-        return {_plain(key): _plain(item) for key, item in value.items()}
+        pairs = {_plain(key): _plain(item) for key, item in value.items()}
+        return {_OBJECT: list(pairs.items())} if pairs.keys() & {_BYTES, _OBJECT} else pairs
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, str) and not value.isascii():
@@ -59,6 +61,8 @@ def _restored(value: Any) -> Any:
     if isinstance(value, dict):
         if value.keys() == {_BYTES}:
             return base64.b64decode(value[_BYTES])
+        if value.keys() == {_OBJECT}:
+            return {key: _restored(item) for key, item in value[_OBJECT]}
         return {key: _restored(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_restored(item) for item in value]
