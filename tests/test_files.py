@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillhouse.errors import NotFoundError, StoreError
@@ -33,6 +33,7 @@ def test_an_altered_file_is_not_handed_out(tmp_path: Path) -> None:
         files.get(name)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_a_name_never_becomes_a_path(name: str) -> None:
     with pytest.raises(NotFoundError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillhouse.chat import Chunk
@@ -105,6 +105,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from(KEYS), json_values, max_size=4), max_size=4))
 def test_no_json_is_too_odd_to_read(bodies: list[dict[str, Any]]) -> None:
     deltas = [{"choices": [{"index": 0, "delta": body}]} for body in bodies]
@@ -116,6 +117,7 @@ def test_no_json_is_too_odd_to_read(bodies: list[dict[str, Any]]) -> None:
         prompt_text(orjson.dumps(body))
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_no_bytes_are_too_odd_to_read(raw: bytes) -> None:
     for streamed in (True, False):

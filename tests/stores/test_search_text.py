@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillhouse.stores.search_text import index_words, query_phrases
@@ -27,18 +27,21 @@ def test_a_run_without_spaces_is_cut_into_characters_and_pairs() -> None:
     assert query_phrases("退") == [[words[0]]]
 
 
+@settings(deadline=None)
 @given(any_text)
 def test_every_word_is_ascii_letters_and_digits(text: str) -> None:
     assert all(word.isascii() and word.isalnum() for word in index_words(text))
     assert all(word.isascii() and word.isalnum() for phrase in query_phrases(text) for word in phrase)
 
 
+@settings(deadline=None)
 @given(any_text)
 def test_a_text_is_found_by_itself(text: str) -> None:
     words = index_words(text)
     assert all(occurs(phrase, words) for phrase in query_phrases(text))
 
 
+@settings(deadline=None)
 @given(han, st.data())
 def test_a_chinese_text_is_found_by_every_part_of_it(text: str, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(text) - 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillhouse.errors import NotFoundError, StoreBusyError, StoreError, UsageError
@@ -22,11 +22,13 @@ values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(values)
 def test_a_value_comes_back_equal(value: Any) -> None:
     assert wire.loads(wire.dumps(value)) == value
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(categories=["Cs"]), min_size=1))
 def test_lone_surrogates_become_replacement_characters(text: str) -> None:
     ((key, value),) = wire.loads(wire.dumps({text: text})).items()
