@@ -45,19 +45,18 @@ def jsonl(
     terms = {known.name: known.may_train for known in store.upstreams()}
     origin = Origin(upstream=upstream, model=model, may_train=terms.get(upstream, may_train))
     aside: list[Quarantined] = []
-    fresh: list[Exchange] = []
-    lines = known = imported = 0
-    for found in read_exchanges(file, origin):
-        lines += 1
+    waiting: list[Exchange] = []
+    lines = imported = 0
+    for lines, found in enumerate(read_exchanges(file, origin), start=1):  # noqa: B007  (counted, and used after the loop)
         if isinstance(found, Quarantined):
             aside.append(found)
             session.say(f"Put aside: line {found.line}: {found.reason}.")
-            continue
-        fresh.append(found[1])
-        if len(fresh) == IN_FLIGHT:
-            imported += _keep(store, fresh)
-            fresh = []
-    imported += _keep(store, fresh)
+        else:
+            waiting.append(found[1])
+        if len(waiting) == IN_FLIGHT:
+            imported += _keep(store, waiting)
+            waiting = []
+    imported += _keep(store, waiting)
     known = lines - len(aside) - imported
     table = new_table(">lines", ">imported", ">known already", ">put aside")
     table.add_row(*(f"{count:,}" for count in (lines, imported, known, len(aside))))

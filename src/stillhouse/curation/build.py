@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -59,12 +59,6 @@ class Version:
     @property
     def fingerprint(self) -> str:
         return fingerprint_of(self.examples)
-
-
-class DatasetFolder(Protocol):
-    """Where the files of a version lie, by its fingerprint."""
-
-    def __call__(self, fingerprint: str) -> Path: ...
 
 
 def build(name: str, collected: Collected, options: Options | None = None, *, recipe: dict[str, Any] | None = None) -> Version:

@@ -11,10 +11,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from stillhouse.curation.similarity import NearIndex, jaccard, prompt_text, sketches
+from stillhouse.curation.similarity import NearIndex, gram_hashes, prompt_text, shared_grams, sketches
 from stillhouse.dataset import Example
 from stillhouse.prompts import normalise
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 EXACT, NEAR = "exact duplicate", "near duplicate"
 
@@ -48,7 +53,6 @@ def _without_exact(examples: Sequence[Example]) -> list[Example]:
 
 def _without_near(examples: Sequence[Example], threshold: float) -> list[Example]:
     prompts = sketches([prompt_text(example.messages) for example in examples])
-    answers = sketches([normalise(example.answer) for example in examples])
     index = NearIndex(threshold)
     kept: list[Example] = []
     for position, example in enumerate(examples):
@@ -57,9 +61,13 @@ def _without_near(examples: Sequence[Example], threshold: float) -> list[Example
             for other, _ in index.near(prompts[position])
             if examples[other].group != example.group
             and examples[other].split == example.split
-            and jaccard(answers[other], answers[position]) >= threshold
+            and shared_grams(_answer_grams(examples[other]), _answer_grams(example)) >= threshold
         )
         if next(copies, None) is None:
             kept.append(example)
             index.add(position, prompts[position])
     return kept
+
+
+def _answer_grams(example: Example) -> NDArray[np.uint32]:
+    return gram_hashes(normalise(example.answer))

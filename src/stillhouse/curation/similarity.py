@@ -113,11 +113,16 @@ def _sketches(texts: Sequence[str]) -> list[Sketch]:
 
 
 def jaccard(one: Sketch, other: Sketch) -> float:
-    """Shared grams / all grams, 0 to 1. Two texts without grams are alike."""
+    """How alike two texts are, 0 to 1."""
+    return shared_grams(one.grams_G, other.grams_G)
+
+
+def shared_grams(one_G: NDArray[np.uint32], other_G: NDArray[np.uint32]) -> float:
+    """Shared grams / all grams (Jaccard index), 0 to 1. Two texts without grams are alike."""
     import numpy as np
 
-    shared = np.intersect1d(one.grams_G, other.grams_G, assume_unique=True).size
-    union = one.grams_G.size + other.grams_G.size - shared
+    shared = np.intersect1d(one_G, other_G, assume_unique=True).size
+    union = one_G.size + other_G.size - shared
     return shared / union if union else 1.0
 
 

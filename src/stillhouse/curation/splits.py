@@ -9,13 +9,12 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 
-from stillhouse.curation.similarity import Groups, NearIndex, prompt_text, sketches
+from stillhouse.curation.similarity import FEW, Groups, NearIndex, prompt_text, sketches
 from stillhouse.dataset import SPLITS, Example, Split
 from stillhouse.errors import UsageError
 
 LARGEST_GROUP = 0.5
 """A group of near-duplicates with a larger share of the prompts than this is an error: no split can be drawn around it."""
-FEW = 20
 
 
 def drawn_split(group: str, shares: Sequence[float], seed: int) -> Split:
