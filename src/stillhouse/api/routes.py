@@ -41,3 +41,13 @@ def refuse_unclassified(table: list[BaseRoute]) -> None:
     for route in table:
         if not isinstance(route, Route) or not isinstance(route.endpoint, Endpoint):
             raise AssertionError(f"{route} has no policy: make it in stillhouse.api.routes")
+
+
+def fixed_endpoints(table: list[BaseRoute]) -> dict[tuple[str, str], Endpoint]:
+    """(method, path) -> endpoint, of the routes whose path has no parameter."""
+    return {
+        (method, route.path): route.endpoint
+        for route in table
+        if isinstance(route, Route) and isinstance(route.endpoint, Endpoint) and not route.param_convertors
+        for method in route.methods or ()
+    }
