@@ -1,6 +1,6 @@
 """The upstream of the gateway benchmark: one fixed answer, as fast as Python can give it, so that it is not what is measured.
 
-    python benchmarks/fake_upstream.py PORT
+python benchmarks/fake_upstream.py PORT
 """
 
 from __future__ import annotations

@@ -143,7 +143,8 @@ def litellm(upstream_port: int, folder: Path, venv: Path) -> Iterator[tuple[int,
     )
     port, log = free_port(), folder / "litellm.log"
     command = [str(litellm_program(venv)), "--config", str(config), "--port", str(port), "--host", "127.0.0.1"]
-    with process(command, log, {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true"}) as running:
+    open_door = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true"}
+    with process(command, log, {**os.environ, **open_door}) as running:
         wait_until_ready(f"http://127.0.0.1:{port}/health/liveliness", running, log)
         yield port, running.pid
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import socket
 import statistics
+import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -19,8 +20,6 @@ from pathlib import Path
 import aiohttp
 import httpx2
 import uvloop
-
-from gateway import free_port, process
 
 BODY = b'{"model": "gpt-4o", "messages": [{"role": "user", "content": "A question of some length."}]}'
 HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
@@ -67,11 +66,14 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     arguments.add_argument("--requests", type=int, default=4000)
     options = arguments.parse_args()
-    port = free_port()
-    log = Path(tempfile.mkdtemp()) / "fake.log"
-    with process([sys.executable, str(Path(__file__).parent / "fake_upstream.py"), str(port)], log):
-        time.sleep(1)  # until it listens
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    command = [sys.executable, str(Path(__file__).parent / "fake_upstream.py"), str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as upstream:
+        assert upstream.stdout is not None and upstream.stdout.readline() == b"ready\n"
         uvloop.run(compare(f"http://127.0.0.1:{port}/v1/chat/completions", options.requests))
+        upstream.terminate()
 
 
 if __name__ == "__main__":
