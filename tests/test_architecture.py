@@ -24,7 +24,7 @@ APART = {
 }
 """Floors whose rooms do not import each other, and the rooms there that all may use."""
 
-KINDS_APART = {"graders": {"base"}, "losses": {"base"}, "models": {"base"}, "tasks": {"base", "names"}, "formats": {"base"}}
+KINDS_APART = {"graders": {"base"}, "losses": {"base"}, "models": {"base"}, "tasks": {"base", "words"}, "formats": {"base"}}
 """Plural folders whose files do not import each other, and the file they share."""
 
 HEAVY = {"torch", "transformers", "sklearn", "skops", "safetensors", "tokenizers"}
