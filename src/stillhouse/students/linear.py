@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import ZIP_DEFLATED, BadZipFile
 
 import skops.io
 from pydantic import Field, ValidationError
@@ -91,7 +91,7 @@ class LinearStudent:
     def save(self, folder: Path) -> None:
         """One file, `model.skops`."""
         folder.mkdir(parents=True, exist_ok=True)
-        skops.io.dump(self._pipeline, folder / MODEL_FILE)
+        skops.io.dump(self._pipeline, folder / MODEL_FILE, compression=ZIP_DEFLATED)
 
     @property
     def parameters(self) -> int:
