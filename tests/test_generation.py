@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stillhouse.chat import ChatRequest
 from stillhouse.errors import UsageError
-from stillhouse.generation import Generation, read_generation
+from stillhouse.generation import REFUSED, Generation, read_generation
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -45,3 +46,10 @@ def test_openais_spellings() -> None:
     )
     assert (generation.stop, generation.max_tokens, generation.temperature) == (("END",), 7, 1.0)
     assert generation.messages == ({"role": "user", "content": "hi"},)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_a_student_cannot_do_is_refused_by_name(name: str) -> None:
+    request = ChatRequest.build("x", [{"role": "user", "content": "hi"}], **{name: {"50256": -100}})
+    with pytest.raises(UsageError, match=f"'{name}' is not supported by a student"):
+        read_generation(request)

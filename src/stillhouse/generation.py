@@ -16,7 +16,7 @@ from stillhouse.records import Record
 DEFAULT_MAX_TOKENS = 256
 """Tokens of an answer when the request does not say."""
 
-REFUSED = ("tools", "functions", "audio", "prediction", "web_search_options")
+REFUSED = ("tools", "functions", "audio", "prediction", "web_search_options", "logit_bias")
 """Fields that ask for what a student cannot give; present and not empty, they are an error rather than ignored."""
 
 
@@ -61,7 +61,7 @@ def read_generation(request: ChatRequest) -> Generation:
     body = {name: value for name, value in request.body.items() if value is not None}
     for name in REFUSED:
         if body.get(name):
-            raise UsageError(f"'{name}' is not supported by a student: it answers in text only. Leave it out.")
+            raise UsageError(f"'{name}' is not supported by a student. Leave it out.")
     _check_response_format(body.get("response_format"))
     fields = {name: body[name] for name in Generation.model_fields if name in body}
     fields["messages"] = [_plain(message) for message in request.messages]
