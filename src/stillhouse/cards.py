@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.artifact import Artifact
+from stillhouse.artifacts import MANIFEST
 from stillhouse.errors import ConflictError
+from stillhouse.files import finish_directory, hash_file
 from stillhouse.grade import ModelResult, Report
 from stillhouse.records import canonical_json
 
@@ -21,15 +23,19 @@ CARD, RECORD = "README.md", "run.json"
 
 
 def export_model(artifact: Artifact, folder: Path, reports: Sequence[Report], out: Path) -> list[str]:
-    """Copy `folder` to `out`, which must not hold anything yet, and add the card and the record, the record last.
+    """Copy `folder` to `out`, which must not hold anything yet, and add the card and the record.
 
-    Returns the names of the files. Raises ConflictError.
+    The manifest names them too and is written last, so that the folder can be verified and added elsewhere. Returns the names of
+    the files. Raises ConflictError.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConflictError(f"{out} holds something already. Name an empty or a new folder.")
-    shutil.copytree(folder, out, dirs_exist_ok=True)
+    shutil.copytree(folder, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST))
     (out / CARD).write_text(card(artifact, reports), encoding="utf-8")
     (out / RECORD).write_bytes(canonical_json(record(artifact, reports)) + b"\n")
+    added = {name: hash_file(out / name) for name in (CARD, RECORD)}
+    exported = artifact.model_copy(update={"hashes": {**artifact.hashes, **added}})
+    finish_directory(out, MANIFEST, exported.json_bytes())
     return sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
 
 

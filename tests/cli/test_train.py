@@ -1,0 +1,92 @@
+"""What `train run` refuses before any compute is spent, and the terms of a teacher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stillhouse.dataset import Example
+from stillhouse.formats.examples import write_dataset_folder
+from stillhouse.settings import Settings
+from stillhouse.stores.opening import open_store
+from stillhouse.workspace import dataset_folder
+from tests.cli.conftest import Stillhouse
+
+LINEAR = '[student]\nkind = "linear"\n'
+FORBIDDEN = {"lab": "no: section 2c of its terms"}
+
+
+def put_dataset(data_dir: Path, answers: list[str], may_train: dict[str, str] | None = None) -> None:
+    settings = Settings(data_dir=data_dir)
+    examples = [
+        Example(id=f"e{number}", messages=[{"role": "user", "content": f"question {number}"}], answer=answer)
+        for number, answer in enumerate(answers)
+    ]
+    dataset = write_dataset_folder(settings.datasets / "draft", examples, name="small", may_train=may_train or {})
+    (settings.datasets / "draft").rename(dataset_folder(settings, dataset.fingerprint))
+    store = open_store(settings)
+    store.put_dataset(dataset).result()
+    store.close()
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "recipe.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("recipe", "code", "named"),
+    [
+        ('[student]\nkind = "nosuch"\n', 2, "nosuch"),
+        ('[student]\nkind = "causal"\nbase = "builtin:nosuch"\n[training]\nsteps = 1\n', 5, "nosuch"),
+        ('[student]\nkind = "causal"\n', 2, "steps"),
+        ('[student]\nkind = "causal"\n[training]\nsteps = 1\nepochs = 1\n', 2, "both"),
+        ('[student]\nkind = "causal"\n[training]\nsteps = 1\n[method]\nkind = "white-box"\n', 2, "teacher"),
+        ('[student]\nkind = "linear"\n[method]\nkind = "white-box"\n[teacher]\nmodel = "x"\n', 2, "white-box"),
+        ("[student]\n", 2, "student.kind"),
+    ],
+)
+def test_a_recipe_that_cannot_work_starts_no_run(
+    stillhouse: Stillhouse, data_dir: Path, tmp_path: Path, recipe: str, code: int, named: str
+) -> None:
+    put_dataset(data_dir, ["yes", "no"])
+    ran = stillhouse("train", "run", write(tmp_path, recipe), "--dataset", "small")
+    assert ran.code == code, ran.err
+    assert named in ran.err
+    assert ran.out == ""
+    assert stillhouse("train", "list", "--json").json == []
+
+
+def test_no_recipe_no_dataset_no_run(stillhouse: Stillhouse, tmp_path: Path) -> None:
+    assert stillhouse("train", "run", tmp_path / "absent.toml").code == 2
+    assert stillhouse("train", "run", write(tmp_path, LINEAR)).code == 2
+    assert stillhouse("train", "run", write(tmp_path, LINEAR), "--dataset", "nosuch").code == 5
+    for verb in ("watch", "stop", "resume", "logs"):
+        assert stillhouse("train", verb, "run-nosuch").code == 5
+
+
+@pytest.mark.parametrize(("answers", "named"), [([], "no example"), (["yes", " "], "empty answer")])
+def test_nothing_to_learn_from_is_seen_beforehand(
+    stillhouse: Stillhouse, data_dir: Path, tmp_path: Path, answers: list[str], named: str
+) -> None:
+    put_dataset(data_dir, answers)
+    ran = stillhouse("train", "run", write(tmp_path, LINEAR), "--dataset", "small")
+    assert (ran.code, named in ran.err) == (1, True)
+
+
+def test_terms_that_forbid_training_are_kept_unless_overridden_by_name(
+    stillhouse: Stillhouse, data_dir: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("sklearn", reason="needs the extra [classic]")
+    put_dataset(data_dir, ["yes", "no", "yes", "no"], FORBIDDEN)
+    recipe = write(tmp_path, LINEAR)
+    refused = stillhouse("train", "run", recipe, "--dataset", "small")
+    assert refused.code == 4
+    assert "section 2c" in refused.err and "--allow-training lab" in refused.err
+    assert stillhouse("train", "run", recipe, "--dataset", "small", "--allow-training", "other").code == 4
+    ran = stillhouse("train", "run", recipe, "--dataset", "small", "--allow-training", "lab", "--json")
+    assert ran.code == 0, ran.err
+    model = stillhouse("models", "show", ran.json["result"]["artifact"], "--json").json
+    assert (model["overridden"], model["may_train"]) == (["lab"], FORBIDDEN)
