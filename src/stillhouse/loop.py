@@ -85,7 +85,7 @@ async def make_dataset(workspace: Workspace, source: DataSource) -> Dataset:
     collected = _read_files(source) if source.completions is None else _collect(workspace, source.completions)
     if source.only_right is not None:
         collected = await keep_right(collected, workspace.grader(source.only_right))
-    # Files with a test file of their own are somebody's benchmark: its rows all stay, and train rows that ask the same go.
+    # A test file of its own is somebody's benchmark: its rows stay (copies of one count once); train rows that ask the same go.
     files = collected.given_splits
     options = Options(
         shares=source.split, seed=source.seed, near_duplicates=None if files else 0.9, leaks="drop" if files else "fail"
