@@ -6,6 +6,7 @@ capture reads beside it. Nothing here does I/O; bytes become events in `sse.py`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
@@ -19,6 +20,27 @@ Message = dict[str, Any]
 """One chat message as the OpenAI API writes it: role, content (a string or a list of parts), tool_calls, ..."""
 
 DONE = b"[DONE]"
+
+
+def parse_json(raw: bytes) -> Any:
+    """The JSON value. Raises ValueError.
+
+    Half a surrogate pair (`"\\ud83d"`: programs that cut strings by UTF-16 units write such, between two events of a stream for
+    one) is JSON, though no Unicode: the string then holds it as a lone surrogate.
+    """
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        if b"\\ud" not in raw.lower():
+            raise
+    try:
+        return json.loads(raw, parse_constant=_no_number)
+    except RecursionError as exc:
+        raise ValueError("nested too deeply") from exc
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 class ChatRequest:
@@ -37,8 +59,8 @@ class ChatRequest:
     def body(self) -> dict[str, Any]:
         """The parsed body. Raises UsageError when it is not a JSON object."""
         try:
-            body = orjson.loads(self.raw)
-        except orjson.JSONDecodeError as exc:
+            body = parse_json(self.raw)
+        except ValueError as exc:
             raise UsageError(f"The request body is not valid JSON: {exc}.") from exc
         if not isinstance(body, dict):
             raise UsageError(f"The request body must be a JSON object, got {type(body).__name__}.")
@@ -118,8 +140,8 @@ class ChatResponse:
     def body(self) -> dict[str, Any]:
         """The parsed body; empty when it is not a JSON object."""
         try:
-            body = orjson.loads(self.raw)
-        except orjson.JSONDecodeError:
+            body = parse_json(self.raw)
+        except ValueError:
             return {}
         return body if isinstance(body, dict) else {}
 
@@ -183,8 +205,8 @@ class Chunk:
         if self.data is None or self.is_done:
             return None
         try:
-            body = orjson.loads(self.data)
-        except orjson.JSONDecodeError:
+            body = parse_json(self.data)
+        except ValueError:
             return None
         return body if isinstance(body, dict) else None
 

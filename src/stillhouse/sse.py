@@ -24,7 +24,7 @@ class EventSplitter:
     """Takes the bytes of one stream as they come and gives its events as soon as each is whole."""
 
     def __init__(self) -> None:
-        self._buffer = b""
+        self._buffer = bytearray()  # grows in place: an event may be long, and come in many parts
         self._searched = 0  # no event ends before here
         self._first = True  # the next event is the stream's first: it may begin with a byte order mark
 
@@ -42,21 +42,21 @@ class EventSplitter:
         """What is left when the stream has ended: a whole event if only a lone CR kept it open, else one that was cut off."""
         for chunk in self._split(at_end=True):
             return chunk
-        rest, self._buffer = self._buffer, b""
+        rest = bytes(self._buffer)
+        self._buffer.clear()
         return Chunk(rest, None, whole=False) if rest else None
 
     def _split(self, *, at_end: bool) -> list[Chunk]:
         buffer, start, events = self._buffer, 0, []
         while (end := self._event_end(buffer, start, at_end=at_end)) is not None:
-            raw = buffer[start:end]
+            raw = bytes(buffer[start:end])
             events.append(Chunk(raw, event_data(raw.removeprefix(BOM) if self._first else raw)))
             start, self._searched, self._first = end, end, False
-        if start:
-            self._buffer = buffer[start:]
+        del buffer[:start]
         self._searched = max(0, len(self._buffer) - _OVERLAP)
         return events
 
-    def _event_end(self, buffer: bytes, start: int, *, at_end: bool) -> int | None:
+    def _event_end(self, buffer: bytearray, start: int, *, at_end: bool) -> int | None:
         """Where the event that begins at `start` ends; None while it has not, or while a final CR may still become a CRLF."""
         skip = len(BOM) if self._first and buffer.startswith(BOM, start) else 0
         found = _LINE_END.match(buffer, start + skip) or _BLANK_LINE.search(buffer, max(start, self._searched))

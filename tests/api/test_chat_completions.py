@@ -253,3 +253,29 @@ async def test_list_parameters(app: App) -> None:
     for query in ("limit=0", "limit=101", "limit=x", "limit=-1", "order=up"):
         answer = await call(app, "GET", f"{CHAT}?{query}")
         assert (answer.status, answer.json["error"]["param"]) == (400, query.partition("=")[0])
+
+
+HALVES = "".join(
+    f'data: {{"id":"up","created":1,"model":"m","choices":[{{"index":0,"delta":{{{delta}}},{end}}}]}}\n\n'
+    for delta, end in [
+        ('"content":"\\ud83d"', '"finish_reason":null'),
+        ('"content":"\\ude00"', '"finish_reason":null'),
+        ("", '"finish_reason":"stop"'),
+    ]
+)
+
+
+async def test_a_character_cut_in_two_between_events_is_whole_again(app: App, store: SqlStore, upstream: FakeUpstream) -> None:
+    answer = await ask(app, stream=True, fault={"raw": HALVES + "data: [DONE]\n\n"})
+    (row,) = store.completions(CompletionQuery()).items
+    assert answer.body.replace(row.id.encode(), b"up") == upstream.ledger[-1].sent
+    stored = await call(app, "GET", f"{CHAT}/{row.id}")
+    assert stored.status == 200 and stored.json["choices"][0]["message"]["content"] == "\U0001f600"
+    assert (await call(app, "GET", CHAT)).json["data"] == [stored.json]
+
+
+async def test_an_unstored_stream_is_broken_off_when_its_client_leaves(app: App, upstream: FakeUpstream) -> None:
+    fault = {"drip": 150, "every": 0.02}
+    await asyncio.wait_for(call(app, "POST", CHAT, {**ASKED, "store": False, "stream": True, "fault": fault}, leave_after=1), 10)
+    await app.meter.flush()
+    assert upstream.ledger[-1].sent != stream_body({**ASKED, "stream": True}, 1)

@@ -6,6 +6,7 @@ Starlette's Request and Response are left out of the way of every completion; it
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import cached_property
 from typing import Any
@@ -51,7 +52,10 @@ class Reply:
 
     @classmethod
     def of(cls, value: Any, status: int = 200) -> Reply:
-        return cls(status, orjson.dumps(value))
+        try:
+            return cls(status, orjson.dumps(value))
+        except TypeError:  # a lone surrogate somewhere (see chat.parse_json): it leaves as the escape that it came as
+            return cls(status, json.dumps(value).encode())
 
     async def send(self, send: Send) -> None:
         await send(start(self.status, {**self.headers, "content-length": str(len(self.body))}))

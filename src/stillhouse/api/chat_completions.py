@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 
 from stillhouse.api.asgi import Call, Reply, start
@@ -33,23 +32,31 @@ class Completions:
         if not request.stream:
             response = await capture.complete(request)
             return Reply(200, response.raw, response.headers)
-        if not request.store:
-            await _send_events(call, capture.stream(request), {})
-            return None
-        recorded = capture.record_stream(request)
-        watch = asyncio.create_task(_watch(call, recorded))
-        try:
-            await _send_events(call, recorded, recorded)
-        finally:
-            recorded.leave()
-            watch.cancel()
+        events = capture.record_stream(request) if request.store else capture.stream(request)
+        await _serve_events(call, events)
         return None
 
 
-async def _send_events(call: Call, events: AsyncIterator[Chunk], recorded: RecordedStream | dict[str, str]) -> None:
+async def _serve_events(call: Call, events: AsyncIterator[Chunk]) -> None:
+    """Send until the stream ends or the client leaves. What is recorded goes on without it, what is not is broken off."""
+    sending = asyncio.ensure_future(_send_events(call, events))
+    leaving = asyncio.ensure_future(_disconnect(call))
+    try:
+        await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if sending.done():
+            await sending
+    finally:
+        if isinstance(events, RecordedStream):
+            events.leave()
+        sending.cancel()
+        leaving.cancel()
+        await asyncio.gather(sending, leaving, return_exceptions=True)
+
+
+async def _send_events(call: Call, events: AsyncIterator[Chunk]) -> None:
     """Events as they come. The status waits for the first one: until then a failure is an ordinary error response."""
     first = await anext(events, None)
-    headers = recorded.headers if isinstance(recorded, RecordedStream) else recorded
+    headers = events.headers if isinstance(events, RecordedStream) else {}
     await call.send(start(200, {**STREAM_HEADERS, **headers}))
     try:
         if first is not None:
@@ -65,9 +72,6 @@ async def _send(call: Call, data: bytes) -> None:
     await call.send({"type": "http.response.body", "body": data, "more_body": True})
 
 
-async def _watch(call: Call, recorded: RecordedStream) -> None:
-    """Tell the recording when the client leaves."""
-    with contextlib.suppress(asyncio.CancelledError):
-        while (await call.receive())["type"] != "http.disconnect":
-            pass
-        recorded.leave()
+async def _disconnect(call: Call) -> None:
+    while (await call.receive())["type"] != "http.disconnect":
+        pass
