@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -15,6 +12,7 @@ from stillhouse.jobs.claim import Claim, FencedError
 from stillhouse.jobs.journal import Journal, read_events
 from stillhouse.stores.lock import DatabaseLock
 from stillhouse.stores.opening import open_store
+from tests.fakes.server import LiveServer
 from tests.jobs.conftest import Bench, until
 
 
@@ -85,36 +83,18 @@ def test_a_run_goes_on_while_somebody_else_holds_the_database(bench: Bench) -> N
 
 
 @pytest.mark.slow
-def test_a_run_outlives_a_server_that_is_killed_and_one_that_starts(bench: Bench, tmp_path: Path) -> None:
+def test_a_run_outlives_a_server_that_is_killed_and_one_that_starts(bench: Bench) -> None:
     """Absent, present, vanishing, present again: every event arrives once."""
     bench.allow(1)
     run = bench.start()
     bench.until_step(run, 1)
     for steps in (3, 6):
-        server = serve(bench, tmp_path)
-        try:
+        with LiveServer(bench.settings.data_dir) as server:
             bench.allow(steps)
             bench.until_step(run, steps)
-        finally:
             server.kill()
-            server.wait()
     bench.allow(8)
     bench.until_state(run, "succeeded")
     assert bench.losses(run) == {step: 1 / step for step in range(1, 9)}
     events = bench.store.events(run.id)
     assert [event.seq for event in events] == list(range(len(events)))
-
-
-def serve(bench: Bench, tmp_path: Path) -> subprocess.Popen[bytes]:
-    """A live server on this data folder, which takes the writes from here on."""
-    command = [sys.executable, "-m", "stillhouse.cli.main", "--data-dir", str(bench.settings.data_dir), "serve", "--port", "0"]
-    with (tmp_path / "server.txt").open("ab") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log)
-    note = bench.settings.data_dir / "server.json"
-
-    def ready() -> bool:
-        assert server.poll() is None, (tmp_path / "server.txt").read_text()
-        return note.exists() and f'"pid":{server.pid}' in note.read_text()
-
-    until(ready, lambda: f"the server; it printed {(tmp_path / 'server.txt').read_text()}")
-    return server

@@ -13,6 +13,7 @@ from stillhouse.jobs import processes
 from stillhouse.jobs.journal import Status, write_status
 from stillhouse.jobs.watch import follow, is_gone, settle_all
 from stillhouse.run import LEASE_SECONDS, Run
+from tests.fakes.server import LiveServer
 from tests.jobs.conftest import Bench
 
 ELSEWHERE = "0f0f0f0f-0000-0000-0000-000000000000/1"
@@ -36,6 +37,13 @@ def test_a_dead_run_is_interrupted_by_the_first_reader(bench: Bench) -> None:
     assert [found.state for found in settle_all(bench.store, bench.settings.runs)] == ["interrupted"]
     settled = bench.store.run(run.id)
     assert settled is not None and settled.finished is not None and settled.result == {}
+
+
+def test_a_server_that_starts_settles_what_died_while_nobody_looked(bench: Bench) -> None:
+    run = claimed_by_the_dead(bench)
+    with LiveServer(bench.settings.data_dir):
+        found = bench.store.run(run.id)
+        assert found is not None and found.state == "interrupted"
 
 
 @pytest.mark.parametrize(("epoch", "state"), [(1, "succeeded"), (0, "interrupted"), (2, "interrupted")])
