@@ -1,0 +1,47 @@
+"""Questions without answers become rows, one by one accounted for."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stillhouse.errors import NotFoundError, UsageError
+from stillhouse.formats.base import Quarantined, Row
+from stillhouse.jobs.labels import questions, read_questions
+from stillhouse.settings import Settings
+from stillhouse.workspace import Workspace
+
+
+@given(content=st.binary(max_size=300), suffix=st.sampled_from([".txt", ".jsonl"]))
+def test_every_line_is_a_question_or_put_aside(content: bytes, suffix: str) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / f"q{suffix}"
+        path.write_bytes(content)
+        found = list(read_questions(path))
+    lines = content.count(b"\n") + (0 if not content or content.endswith(b"\n") else 1)
+    assert [each.line for each in found] == list(range(1, lines + 1))
+    assert all(isinstance(each, Row | Quarantined) for each in found)
+
+
+def test_a_chat_may_end_with_the_question_or_with_an_answer(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    user = {"role": "user", "content": "2 + 2?"}
+    chats = [[user], [user, {"role": "assistant", "content": "4"}], [], [{"role": "user", "content": " "}]]
+    path.write_bytes(b"\n".join(orjson.dumps({"messages": chat}) for chat in chats))
+    rows = list(read_questions(path))
+    assert [row.answer if isinstance(row, Row) else None for row in rows] == ["", "4", None, None]
+    assert [row.messages for row in rows if isinstance(row, Row)] == [[user], [user]]
+
+
+def test_a_source_that_is_neither_file_nor_dataset_is_named(tmp_path: Path) -> None:
+    workspace = Workspace(Settings(data_dir=tmp_path))
+    with pytest.raises(UsageError, match=r"no file absent\.txt"):
+        questions(workspace, "absent.txt")
+    with pytest.raises(NotFoundError, match="no dataset 'absent'"):
+        questions(workspace, "absent")
+    workspace.close()
