@@ -128,9 +128,17 @@ class FakeUpstream:
         if fault.get("redirect"):
             writer.write(b"HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n")
             return True
+        if served.path.endswith("/models"):
+            return await self._list_models(writer)
         if served.body.get("stream"):
             return await self._stream(served, fault, writer)
         return await self._whole(served, fault, writer)
+
+    async def _list_models(self, writer: asyncio.StreamWriter) -> bool:
+        body = json.dumps({"object": "list", "data": [{"id": "gpt-4o"}, {"id": "other"}]}).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+        await writer.drain()
+        return True
 
     async def _refuse(self, status: int, fault: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
         body = json.dumps({"error": {"message": "no", "type": "fake", "param": None, "code": "fake_code"}}).encode()
