@@ -36,7 +36,7 @@ QUESTIONS = 36_000
 """A task, for the teacher. No question comes twice in its training."""
 EXCHANGES = 60_000
 """For the base."""
-MIXED_IN = 25_000
+MIXED_IN = 12_000
 """Of such exchanges, for the teacher."""
 VALID = 200
 SHAPES = {
@@ -44,7 +44,7 @@ SHAPES = {
     "base": {"hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4},
 }
 TRAINING = {
-    "teacher": Training(steps=3_000, batch_size=32, learning_rate=2e-3, checkpoint_every=100, evaluate_every=250, threads=1),
+    "teacher": Training(steps=2_000, batch_size=32, learning_rate=2e-3, checkpoint_every=100, evaluate_every=250, threads=1),
     "base": Training(steps=4_000, batch_size=48, learning_rate=4e-3, checkpoint_every=250, evaluate_every=250, threads=1),
 }
 
@@ -78,8 +78,8 @@ def _examples(rows: list[tuple[str, str]]) -> Iterable[Example]:
         yield Example(id=identifier, messages=[{"role": "user", "content": prompt}], answer=answer, split=split)
 
 
-def make(name: str, examples: Callable[[], list[Example]], work: Path) -> Path:
-    """Train the model `name`, or go on; returns its folder."""
+def make(name: str, examples: Callable[[], list[Example]], work: Path, start: Path | None) -> Path:
+    """Train the model `name`, or go on; from the weights in `start` where there is one. Returns its folder."""
     tokenizer = work / "tokenizer"
     if not tokenizer.exists():
         save(build(), tokenizer)
@@ -87,9 +87,9 @@ def make(name: str, examples: Callable[[], list[Example]], work: Path) -> Path:
     if not dataset.exists():
         write_dataset_folder(dataset, examples(), name=f"demo-{name}")
     shape = {"model_type": "llama", "tie_word_embeddings": True, "max_position_embeddings": 512, **SHAPES[name]}
-    student = Student(kind="causal", config=shape, tokenizer=str(tokenizer))
+    student = Student(kind="causal", config=shape if start is None else {}, tokenizer=str(tokenizer))
     recipe = Recipe(name=f"demo-{name}", student=student, training=TRAINING[name])
-    folder = train(recipe, dataset, work / name, report=_reporter())
+    folder = train(recipe, dataset, work / name, report=_reporter(), base_folder=start)
     assert folder is not None, "nobody asks it to stop"
     return folder
 
@@ -143,10 +143,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", choices=("teacher", "base"))
     parser.add_argument("--work", type=Path, required=True, help="folder for data and checkpoints; a stopped run goes on from it")
+    parser.add_argument("--start", type=Path, help="folder of weights to start from, instead of random ones")
     parser.add_argument("--count", type=int, default=300, help="unseen questions a task to measure with")
     options = parser.parse_args()
     examples = {"teacher": teacher_examples, "base": base_examples}[options.model]
-    folder = make(options.model, examples, options.work)
+    folder = make(options.model, examples, options.work, options.start)
     measured = accuracy(folder, options.count)
     print(f"{options.model}: {measured}", flush=True)
     ship(options.model, folder, measured)

@@ -59,33 +59,34 @@ def _steps(people: Sequence[str], flips: Sequence[bool]) -> Iterator[tuple[str, 
         before = after
 
 
+def _verdict(steps: str, state: str, flips: Sequence[bool]) -> str:
+    return f"{steps} That is {state}: {'no' if sum(flips) % 2 else 'yes'}."
+
+
+def _walk(start: str, turned: str, left: str, people: Sequence[str], flips: Sequence[bool]) -> str:
+    """Person by person: `turned` and `left` say what a step looks like."""
+    steps, side = [start], _HEADS
+    for name, flip, before, side in _steps(people, flips):
+        steps.append((turned if flip else left).format(name=name, before=before, after=side))
+    return _verdict(" ".join(steps), side, flips)
+
+
 def _story(people: Sequence[str], flips: Sequence[bool]) -> str:
-    steps = (
-        f"{name} turns {before} over: {after}." if flip else f"{name} leaves {after}."
-        for name, flip, before, after in _steps(people, flips)
-    )
-    return " ".join(["It is heads up.", *steps])
+    return _walk("It is heads up.", "{name} turns {before} over: {after}.", "{name} leaves {after}.", people, flips)
 
 
 def _chain(people: Sequence[str], flips: Sequence[bool]) -> str:
-    steps = (
-        f"{name}: {before}, {after}." if flip else f"{name}: {after}." for name, flip, before, after in _steps(people, flips)
-    )
-    return " ".join(["Start with heads.", *steps])
+    return _walk("Start with heads.", "{name}: {before}, {after}.", "{name}: {after}.", people, flips)
+
+
+def _making(people: Sequence[str], flips: Sequence[bool]) -> str:
+    return _walk("First heads.", "{name} makes {before} {after}.", "{name} keeps {after}.", people, flips)
 
 
 def _counting(people: Sequence[str], flips: Sequence[bool]) -> str:
     counts = accumulate(flips)
     steps = (f"{name} {count:d}" if flip else name for name, flip, count in zip(people, flips, counts, strict=True))
-    return "Count the flips: " + ", ".join(steps) + f". That is {'odd' if sum(flips) % 2 else 'even'}."
+    return _verdict("Count the flips: " + ", ".join(steps) + ".", "odd" if sum(flips) % 2 else "even", flips)
 
 
-def _making(people: Sequence[str], flips: Sequence[bool]) -> str:
-    steps = (
-        f"{name} makes {before} {after}." if flip else f"{name} keeps {after}."
-        for name, flip, before, after in _steps(people, flips)
-    )
-    return " ".join(["First heads.", *steps])
-
-
-_STYLES: tuple[Callable[[Sequence[str], Sequence[bool]], str], ...] = (_story, _chain, _counting, _making)
+_STYLES: tuple[Callable[[Sequence[str], Sequence[bool]], str], ...] = (_story, _chain, _making, _counting)

@@ -42,21 +42,25 @@ def _questions(seed: int, pool: Pool) -> Iterator[Question]:
         )
 
 
+def _steps(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each name and the last letters so far."""
+    return zip(names, accumulate(name[-1] for name in names), strict=True)
+
+
 def _one_by_one(names: Sequence[str]) -> str:
-    return " ".join(f"{name} ends in {name[-1]}." for name in names)
+    return " ".join(f"{name} ends in {name[-1]}: {so_far}." for name, so_far in _steps(names))
 
 
 def _growing(names: Sequence[str]) -> str:
-    spelt = accumulate(name[-1] for name in names)
-    return "Step by step. " + " ".join(f"{name} gives {name[-1]}: {so_far}." for name, so_far in zip(names, spelt, strict=True))
+    return "Step by step. " + " ".join(f"{name} gives {name[-1]}, {so_far}." for name, so_far in _steps(names))
 
 
 def _list(names: Sequence[str]) -> str:
-    return "The last letters: " + ", ".join(f"{name} {name[-1]}" for name in names) + "."
+    return "The last letters: " + ", ".join(f"{name} {so_far}" for name, so_far in _steps(names)) + "."
 
 
 def _numbered(names: Sequence[str]) -> str:
-    return " ".join(f"{number}) {name}: {name[-1]}." for number, name in enumerate(names, 1))
+    return " ".join(f"{number}) {name}: {so_far}." for number, (name, so_far) in enumerate(_steps(names), 1))
 
 
 _STYLES: tuple[Callable[[Sequence[str]], str], ...] = (_one_by_one, _growing, _list, _numbered)
