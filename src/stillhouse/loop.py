@@ -5,6 +5,7 @@ What runs for long runs where it always does (training in a detached process); h
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,10 +56,13 @@ class Steps:
     """Hears how far the evaluation is."""
 
 
-async def distill(workspace: Workspace, recipe: Recipe, steps: Steps) -> Distilled:
-    """The loop. Raises what its stations raise, and TrainingError when the run did not succeed."""
+def distill(workspace: Workspace, recipe: Recipe, steps: Steps) -> Distilled:
+    """The loop. Blocks; the waiting is outside of any event loop, so that Ctrl-C ends it at once.
+
+    Raises what its stations raise, and TrainingError when the run did not succeed.
+    """
     workspace.share()
-    dataset = await make_dataset(workspace, recipe.data)
+    dataset = asyncio.run(make_dataset(workspace, recipe.data))
     steps.say(f"Dataset {dataset.name} {dataset.fingerprint[:19]}: {_counts(dataset)}")
     planned = plan_training(workspace, recipe, dataset, allow=steps.allow)
     local.submit(workspace.store, workspace.settings, planned)
@@ -68,7 +72,7 @@ async def distill(workspace: Workspace, recipe: Recipe, steps: Steps) -> Distill
         raise TrainingError(f"Run {run.id} is {run.state}. {run.error or ''} Go on with: stillhouse train resume {run.id}")
     artifact = workspace.artifact(str(run.result["artifact"]))
     steps.say("Evaluating it on the test split.")
-    report = await judge(workspace, recipe, dataset, artifact, steps.progress)
+    report = asyncio.run(judge(workspace, recipe, dataset, artifact, steps.progress))
     return Distilled(dataset=dataset, run=run, model=artifact, report=report)
 
 

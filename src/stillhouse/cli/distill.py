@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,7 +39,7 @@ def distill(
     wanted = _with_data(load_recipe(recipe, changes or ()), train, valid, test, dataset)
     with asking(session) as progress:
         steps = Steps(wait=lambda run_id: watch_run(session, run_id), say=session.say, allow=allow or (), progress=progress)
-        result = asyncio.run(distill_loop(session.workspace, wanted, steps))
+        result = distill_loop(session.workspace, wanted, steps)
     session.emit(result, lambda: report_table(result.report))
     session.say(f"Put it in the teacher's place:  stillhouse route set ALIAS --model {result.model.id}")
     session.say(f"See what it got wrong:          stillhouse eval failures {result.report.id}")
