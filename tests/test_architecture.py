@@ -18,7 +18,7 @@ from tree import FLOORS
 SOURCE = Path(__file__).parent.parent / "src" / "stillhouse"
 
 APART = {
-    3: {"files"},
+    3: {"files", "artifacts"},
     4: set(),
     5: {"apply"},
 }
