@@ -4,8 +4,8 @@
 
 Load is wrk's (a native driver: a Python one saturates first); rounds are interleaved, so that what else the machine does falls on
 all alike. LiteLLM lives in a virtual environment of its own, made on first use (`--litellm-venv`), with the same fake as backend.
-Printed: requests/s, p50 and p99, what is added to the fake's p50 in the same round, memory of the process tree, and how many
-answers that wrk has got are not complete in the store.
+Printed: requests/s, p50 and p99, what is added to the fake's in the same round, CPU time a request, memory of the process tree,
+and how many answers that wrk has got are not complete in the store.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 LITELLM = "litellm[proxy]==1.106.2"
@@ -56,6 +56,8 @@ class Result:
     failed: int
     p50_ms: float
     p99_ms: float
+    cpu_ms: float = 0.0
+    """Of the target's process tree, a request: what other work on the machine does not change."""
 
 
 def wrk(target: str, port: int, connections: int, seconds: int, script: Path) -> Result:
@@ -97,18 +99,36 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def tree_memory_mb(pid: int) -> float:
-    """Resident memory of a process and its descendants."""
+def tree(pid: int) -> set[int]:
+    """A process and its descendants."""
     parents = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             with contextlib.suppress(OSError):
                 parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-    tree = {pid}
-    while grown := {child for child, parent in parents.items() if parent in tree} - tree:
-        tree |= grown
-    pages = sum(int(Path(f"/proc/{member}/statm").read_text().split()[1]) for member in tree)
+    members = {pid}
+    while grown := {child for child, parent in parents.items() if parent in members} - members:
+        members |= grown
+    return members
+
+
+def tree_memory_mb(pid: int) -> float:
+    """Resident memory of a process and its descendants."""
+    pages = sum(int(Path(f"/proc/{member}/statm").read_text().split()[1]) for member in tree(pid))
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def tree_cpu_ms(pid: int) -> float:
+    """CPU time, user and system, that a process and its living descendants have used."""
+    fields = [Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split() for member in tree(pid)]
+    return sum(int(field[11]) + int(field[12]) for field in fields) * 1000 / os.sysconf("SC_CLK_TCK")
+
+
+def measured(target: str, port: int, pid: int, connections: int, seconds: int, script: Path) -> Result:
+    """One run of wrk, with the CPU time it cost the target."""
+    before = tree_cpu_ms(pid)
+    result = wrk(target, port, connections, seconds, script)
+    return replace(result, cpu_ms=(tree_cpu_ms(pid) - before) / max(1, result.answered))
 
 
 def litellm_program(venv: Path) -> Path:
@@ -158,16 +178,20 @@ def complete_rows(folder: Path) -> int:
 
 
 def report(results: list[Result], memory: dict[str, float], lost: int, stored: int) -> None:
-    print(f"\n{'target':<12}{'conns':>6}{'req/s':>10}{'p50 ms':>9}{'p99 ms':>9}{'added p50':>11}{'added p99':>11}{'failed':>8}")
+    names = ("req/s", "p50 ms", "p99 ms", "added p50", "added p99", "CPU ms", "failed")
+    print(f"\n{'target':<12}{'conns':>6}" + "".join(f"{name:>11}" for name in names))
     for connections in CONNECTIONS:
         for target in dict.fromkeys(result.target for result in results):
             mine = [r for r in results if (r.target, r.connections) == (target, connections)]
             fake = [r for r in results if (r.target, r.connections) == ("fake", connections)]
             added50 = statistics.median(r.p50_ms - f.p50_ms for r, f in zip(mine, fake, strict=True))
             added99 = statistics.median(r.p99_ms - f.p99_ms for r, f in zip(mine, fake, strict=True))
-            rate, p50, p99 = (statistics.median(getattr(r, name) for r in mine) for name in ("per_second", "p50_ms", "p99_ms"))
-            failed = sum(r.failed for r in mine)
-            print(f"{target:<12}{connections:>6}{rate:>10.0f}{p50:>9.2f}{p99:>9.2f}{added50:>11.2f}{added99:>11.2f}{failed:>8}")
+            rate, p50, p99, cpu = (
+                statistics.median(getattr(r, name) for r in mine) for name in ("per_second", "p50_ms", "p99_ms", "cpu_ms")
+            )
+            print(f"{target:<12}{connections:>6}{rate:>11.0f}", end="")
+            print("".join(f"{value:>11.2f}" for value in (p50, p99, added50, added99, cpu)), end="")
+            print(f"{sum(r.failed for r in mine):>11}")
     for target, megabytes in memory.items():
         print(f"{target}: {megabytes:.0f} MB resident, the whole process tree, after the load")
     print(f"stillhouse: {stored} complete in the store, {lost} of wrk's answers missing")
@@ -189,11 +213,11 @@ def main() -> None:
         upstream_port = free_port()
         fake_log = folder / "fake.log"
         command = [sys.executable, str(HERE / "fake_upstream.py"), str(upstream_port)]
-        stack.enter_context(process(command, fake_log))
-        targets = {"fake": (upstream_port, 0), "stillhouse": stack.enter_context(stillhouse(upstream_port, folder))}
+        fake = stack.enter_context(process(command, fake_log))
+        targets = {"fake": (upstream_port, fake.pid), "stillhouse": stack.enter_context(stillhouse(upstream_port, folder))}
         if not options.without_litellm:
             targets["litellm"] = stack.enter_context(litellm(upstream_port, folder, options.litellm_venv))
-        idle = {name: tree_memory_mb(pid) for name, (_, pid) in targets.items() if pid}
+        idle = {name: tree_memory_mb(pid) for name, (_, pid) in targets.items()}
         print("load average", *(f"{load:.1f}" for load in os.getloadavg()), "idle MB", {k: round(v) for k, v in idle.items()})
         sent = sum(wrk(name, port, 4, 2, script).answered for name, (port, _) in targets.items() if name == "stillhouse")
         for name, (port, _) in targets.items():
@@ -201,10 +225,10 @@ def main() -> None:
                 wrk(name, port, 4, 5, script)
         for number in range(options.rounds):
             for connections in CONNECTIONS:
-                for name, (port, _) in targets.items():
-                    results.append(wrk(name, port, connections, options.seconds, script))
+                for name, (port, pid) in targets.items():
+                    results.append(measured(name, port, pid, connections, options.seconds, script))
                     print(f"round {number + 1} {results[-1]}", flush=True)
-        memory = {name: tree_memory_mb(pid) for name, (_, pid) in targets.items() if pid}
+        memory = {name: tree_memory_mb(pid) for name, (_, pid) in targets.items()}
     sent += sum(result.answered for result in results if result.target == "stillhouse")
     stored = complete_rows(folder)
     report(results, memory, max(0, sent - stored), stored)
