@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 
 from stillhouse.api import asgi
 from stillhouse.app import App
+from stillhouse.chat import ChatRequest, ChatResponse, Chunk
 from stillhouse.completion import CompletionQuery, State
+from stillhouse.routing import Target
 from stillhouse.settings import Settings
 from stillhouse.stores.sql import SqlStore
 from tests.fakes.asgi import Answer, call, running
@@ -279,3 +282,31 @@ async def test_an_unstored_stream_is_broken_off_when_its_client_leaves(app: App,
     await asyncio.wait_for(call(app, "POST", CHAT, {**ASKED, "store": False, "stream": True, "fault": fault}, leave_after=1), 10)
     await app.meter.flush()
     assert upstream.ledger[-1].sent != stream_body({**ASKED, "stream": True}, 1)
+
+
+class Broken:
+    """A model with a fault of its own, after its first event."""
+
+    async def complete(self, request: ChatRequest) -> ChatResponse:
+        raise RuntimeError("canary-inside")
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
+        yield Chunk.build({"id": "x", "choices": []})
+        raise RuntimeError("canary-inside")
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("stored", [False, True])
+async def test_a_model_that_fails_in_the_middle(
+    app: App, store: SqlStore, stored: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    app.gateway.router.swap({"gpt-4o": Target(Broken(), "gpt-4o", "broken")})
+    plain, streamed = await ask(app, store=stored), await ask(app, store=stored, stream=True)
+    assert (plain.status, streamed.status) == (500, 200)
+    assert b'"internal_error"' in streamed.body and b"[DONE]" not in streamed.body
+    assert b"canary" not in plain.body + streamed.body and "canary-inside" in caplog.text
+    await app.recorder.drain(10)
+    await asyncio.wrap_future(store.tag_completions([], add=["x"]))
+    assert states(store) == ["failed", "failed"] * stored

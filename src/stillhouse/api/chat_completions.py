@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
 from stillhouse.api.asgi import Call, Reply, start
@@ -12,6 +13,8 @@ from stillhouse.capture import Capture, Origin, RecordedStream, Recorder
 from stillhouse.chat import ChatRequest, Chunk
 from stillhouse.errors import StillhouseError
 from stillhouse.routing import Router
+
+log = logging.getLogger(__name__)
 
 STREAM_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache", "x-accel-buffering": "no"}
 
@@ -65,6 +68,9 @@ async def _send_events(call: Call, events: AsyncIterator[Chunk]) -> None:
             await _send(call, chunk.raw)
     except StillhouseError as exc:
         await _send(call, error_event(exc))
+    except Exception:
+        log.exception("a stream failed")
+        await _send(call, error_event(StillhouseError("The server failed on this request; its log says why.")))
     await call.send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
