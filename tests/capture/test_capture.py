@@ -311,6 +311,28 @@ async def test_a_whole_body_waits_for_the_commit(store: Store, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("stream", [False, True])
+async def test_to_cancel_whoever_waits_for_the_commit_does_not_cancel_the_commit(
+    store: Store, tmp_path: Path, stream: bool
+) -> None:
+    held = HeldStore(store)
+    kit = Kit(held, FakeModel(lambda _: "x"), tmp_path)
+    asking = asyncio.create_task(complete_or_read(kit, stream))
+    await held.asked.wait()
+    asking.cancel()
+    await kit.recorder.drain(0)
+    await asyncio.gather(asking, return_exceptions=True)
+    held.ends[0]()  # fails if the write was cancelled
+    assert [row.state for row in kit.rows()] == ["complete"]
+
+
+async def complete_or_read(kit: Kit, stream: bool) -> None:
+    if stream:
+        await read(kit.capture.stream(request(stream=True)))
+    else:
+        await kit.capture.complete(request())
+
+
+@pytest.mark.parametrize("stream", [False, True])
 async def test_what_cannot_be_kept_is_not_forwarded(store: Store, tmp_path: Path, stream: bool) -> None:
     held, model = HeldStore(store), FakeModel(lambda _: "x")
     held.failing = {"begin"}

@@ -119,7 +119,7 @@ class Record:
             self.recorder.admit()
             begun = self.recorder.store.begin_completion(self.row, self.request.raw)
             self.kept = True  # from here on a cancelled exchange has a row, and owes it an end
-            await asyncio.wrap_future(begun)
+            await _done(begun)
         except StoreError as exc:
             self.kept = False
             if self.recorder.required:
@@ -131,7 +131,7 @@ class Record:
         if not self.kept:
             return
         try:
-            await asyncio.wrap_future(self.submit(state, response, **facts))
+            await _done(self.submit(state, response, **facts))
         except StoreError as exc:
             self.kept = False
             log.error("the answer of %s could not be kept: %s", self.row.id, exc)
@@ -151,3 +151,8 @@ class Record:
     @property
     def headers(self) -> dict[str, str]:
         return {CAPTURE_HEADER: "stored" if self.kept else "dropped"}
+
+
+async def _done(write: Future[None]) -> None:
+    """Wait for a write. Shielded: to cancel whoever waits must not take the write itself out of the queue."""
+    await asyncio.shield(asyncio.wrap_future(write))
