@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from stillhouse.records import Record
 
@@ -22,7 +23,7 @@ class Settings(Record):
     """Captured bytes held at once; past it a request is answered 503."""
     min_free_bytes: int = 256 * 2**20
     """Free disk below which capture is refused, rather than failing midway."""
-    capture: str = "required"
+    capture: Literal["required", "best_effort"] = "required"
     """`required`: what cannot be kept is not forwarded. `best_effort`: it is, with `x-stillhouse-capture: dropped`."""
     student_queue: int = 64
     """Requests that may wait for one student; past it 429."""
