@@ -11,10 +11,10 @@ import pytest
 from stillhouse.artifact import Artifact
 from stillhouse.completion import Completion
 from stillhouse.dataset import Dataset
-from stillhouse.errors import RecipeError
+from stillhouse.errors import NotFoundError, RecipeError, UsageError
 from stillhouse.ids import new_id
-from stillhouse.loop import make_dataset
-from stillhouse.recipe import DataSource
+from stillhouse.loop import check_evaluation, make_dataset
+from stillhouse.recipe import DataSource, Recipe
 from stillhouse.settings import Settings
 from stillhouse.workspace import Workspace
 
@@ -95,3 +95,16 @@ async def test_a_dataset_that_is_there_is_taken_as_it_is(workspace: Workspace) -
     dataset = Dataset(name="small", fingerprint="sha256:00", created=1, counts={}, files={}, hashes={})
     workspace.store.put_dataset(dataset).result()
     assert await make_dataset(workspace, DataSource(dataset="small")) == dataset
+
+
+def test_what_would_stop_the_evaluation_is_found_before_training(workspace: Workspace) -> None:
+    dataset = Dataset(name="small", fingerprint="sha256:00", created=1, counts={"train": 5, "test": 0}, files={}, hashes={})
+    recipe = Recipe.model_validate({"student": {"kind": "linear"}})
+    with pytest.raises(RecipeError, match="no test example"):
+        check_evaluation(workspace, recipe, dataset)
+    unknown_grader = Recipe.model_validate({"student": {"kind": "linear"}, "evaluation": {"graders": ["nosuch"]}})
+    with pytest.raises(UsageError, match="nosuch"):
+        check_evaluation(workspace, unknown_grader, dataset)
+    unknown_teacher = Recipe.model_validate({"student": {"kind": "linear"}, "teacher": {"model": "nosuch"}})
+    with pytest.raises(NotFoundError, match="nosuch"):
+        check_evaluation(workspace, unknown_teacher, dataset)

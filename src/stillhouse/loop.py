@@ -64,6 +64,7 @@ def distill(workspace: Workspace, recipe: Recipe, steps: Steps) -> Distilled:
     workspace.share()
     dataset = asyncio.run(make_dataset(workspace, recipe.data))
     steps.say(f"Dataset {dataset.name} {dataset.fingerprint[:19]}: {_counts(dataset)}")
+    check_evaluation(workspace, recipe, dataset)
     planned = plan_training(workspace, recipe, dataset, allow=steps.allow)
     local.submit(workspace.store, workspace.settings, planned)
     steps.say(f"Run {planned.id} has started.")
@@ -96,6 +97,19 @@ async def make_dataset(workspace: Workspace, source: DataSource) -> Dataset:
     )
     version = build(source.name, collected, options, recipe={"data": source.model_dump(mode="json")})
     return save(version, workspace.dataset_folder, workspace.store)
+
+
+def check_evaluation(workspace: Workspace, recipe: Recipe, dataset: Dataset) -> None:
+    """What would stop the evaluation stops the loop before it trains. Raises UsageError, NotFoundError, RecipeError."""
+    for name in recipe.evaluation.graders:
+        workspace.grader(name)
+    if recipe.teacher.model is not None:
+        workspace.target(recipe.teacher.model)
+    if not dataset.counts.get("test"):
+        raise RecipeError(
+            f"The dataset {dataset.name} has no test example to evaluate on ({dataset.counts}). Give a --test file or a larger "
+            "share ([data] split), or only train: stillhouse train run."
+        )
 
 
 async def judge(

@@ -50,3 +50,11 @@ def test_a_status_speaks_for_its_own_claim_only(tmp_path: Path) -> None:
     status = read_status(tmp_path, 1)
     assert status is not None and status.error == "no memory"
     assert read_status(tmp_path, 2) is None
+
+
+def test_a_number_that_json_cannot_hold_is_told_in_words(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "run-1")
+    journal.append("step done", step=1, metrics={"train/loss": 0.5, "train/grad_norm": float("inf")})
+    journal.close()
+    (event,) = read_events(tmp_path / EVENTS)
+    assert (event.message, event.metrics) == ("step done (train/grad_norm is inf)", {"train/loss": 0.5})

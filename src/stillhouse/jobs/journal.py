@@ -6,6 +6,7 @@ yet is still in the file. Nothing here knows the store.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -52,10 +53,17 @@ class Journal:
         metrics: dict[str, float] | None = None,
         level: Literal["info", "warn", "error"] = "info",
     ) -> RunEvent:
-        """Write one event: one line, one write. It survives this process's death; `sync` makes it survive the machine's."""
+        """Write one event: one line, one write. It survives this process's death; `sync` makes it survive the machine's.
+
+        JSON has no infinities: a metric that is not finite is told in the message instead.
+        """
+        numbers = metrics or {}
+        odd = ", ".join(f"{name} is {value}" for name, value in numbers.items() if not math.isfinite(value))
+        finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
+        said = f"{message} ({odd})".strip() if odd else message
         with self._guard:
             event = RunEvent(
-                run=self._run, seq=self._next, time=time.time(), level=level, message=message, step=step, metrics=metrics or {}
+                run=self._run, seq=self._next, time=time.time(), level=level, message=said, step=step, metrics=finite
             )
             os.write(self._file, event.model_dump_json().encode() + b"\n")
             self._next += 1
