@@ -34,7 +34,7 @@ def _stream(seed: int) -> Iterator[Exchange]:
     while True:
         names = distinct_names(rng, "teach")
         for _ in range(_REFRESH):
-            yield rng.choice(SKILLS)(rng, list(islice(names, rng.randint(1, 5))))
+            yield rng.choice(SKILLS)(rng, list(islice(names, rng.randint(1, 6))))
 
 
 def spell(rng: random.Random, names: list[str]) -> Exchange:
@@ -46,6 +46,11 @@ def spell(rng: random.Random, names: list[str]) -> Exchange:
 
 def unspell(rng: random.Random, names: list[str]) -> Exchange:
     return f"What name is this: {' '.join(names[0])}?", f"The answer is {names[0]}."
+
+
+def grow(rng: random.Random, names: list[str]) -> Exchange:
+    name = names[0]
+    return f"Spell {name} step by step.", ", ".join(name[: end + 1] for end in range(len(name))) + "."
 
 
 def repeat(rng: random.Random, names: list[str]) -> Exchange:
@@ -75,7 +80,7 @@ def after(rng: random.Random, names: list[str]) -> Exchange:
 
 def owns(rng: random.Random, names: list[str]) -> Exchange:
     things = [f"{colour} {thing}" for colour, thing in zip(rng.sample(_COLOURS, 5), rng.sample(_THINGS, 5), strict=True)]
-    owned = dict(zip(names, things, strict=False))
+    owned = dict(zip(names, things, strict=False))  # the sixth owns nothing
     story = " ".join(f"{name} has the {thing}." for name, thing in owned.items())
     name, thing = rng.choice(list(owned.items()))
     if rng.random() < 0.5:
@@ -117,6 +122,6 @@ def tally(rng: random.Random, names: list[str]) -> Exchange:
 
 
 SKILLS: tuple[Callable[[random.Random, list[str]], Exchange], ...] = (
-    spell, unspell, repeat, number, count, begins, after, owns, where, where, tally,
+    spell, unspell, grow, repeat, number, count, begins, after, owns, where, where, tally,
 )  # fmt: skip
 """What the base is taught; `where` twice, being the longest."""

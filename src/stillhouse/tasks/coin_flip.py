@@ -76,7 +76,7 @@ def _story(people: Sequence[str], flips: Sequence[bool]) -> str:
 
 
 def _chain(people: Sequence[str], flips: Sequence[bool]) -> str:
-    return _walk("Start with heads.", "{name}: {before}, {after}.", "{name}: {after}.", people, flips)
+    return _walk("Start with heads.", "{name} flips {before}: {after}.", "{name} does not: {after}.", people, flips)
 
 
 def _making(people: Sequence[str], flips: Sequence[bool]) -> str:

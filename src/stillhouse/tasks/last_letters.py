@@ -56,11 +56,11 @@ def _growing(names: Sequence[str]) -> str:
 
 
 def _list(names: Sequence[str]) -> str:
-    return "The last letters: " + ", ".join(f"{name} {so_far}" for name, so_far in _steps(names)) + "."
+    return "The last letters: " + ", ".join(f"{name} {name[-1]} ({so_far})" for name, so_far in _steps(names)) + "."
 
 
 def _numbered(names: Sequence[str]) -> str:
-    return " ".join(f"{number}) {name}: {so_far}." for number, (name, so_far) in enumerate(_steps(names), 1))
+    return " ".join(f"{number}) {name}: {name[-1]}, {so_far}." for number, (name, so_far) in enumerate(_steps(names), 1))
 
 
 _STYLES: tuple[Callable[[Sequence[str]], str], ...] = (_one_by_one, _growing, _list, _numbered)
