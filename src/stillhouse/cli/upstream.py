@@ -29,9 +29,7 @@ def add(
     model: Annotated[
         list[str] | None, typer.Option("--model", help="A model it answers for; repeat. None: every name nobody else claims.")
     ] = None,
-    may_train: Annotated[
-        str, typer.Option("--may-train", help="Do its terms allow training on its answers? yes|no")
-    ] = "yes",
+    may_train: Annotated[str, typer.Option("--may-train", help="Do its terms allow training on its answers? yes|no")] = "yes",
     reason: Annotated[str, typer.Option("--reason", help="With --may-train no: the clause that forbids it.")] = "",
     retries: Annotated[int, typer.Option("--retries", min=0, max=10, help="Ask again after 429 and 5xx, so often.")] = 0,
     json: JsonFlag = False,
