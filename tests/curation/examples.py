@@ -19,8 +19,8 @@ def an_example(prompt: str, answer: str = "yes", *, split: Split = "train", refe
     return example_of(row, source=f"file:test:{prompt[:20]}", split=split)
 
 
-def collected(*examples: Example, given_splits: bool = False) -> Collected:
-    return Collected(examples=list(examples), given_splits=given_splits)
+def collected(*examples: Example, given_splits: bool = False, may_train: dict[str, str] | None = None) -> Collected:
+    return Collected(examples=list(examples), given_splits=given_splits, may_train=may_train or {})
 
 
 def prompts(examples: Iterable[Example]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from stillhouse.curation import collect, keep_right
+from stillhouse.curation.collect import joined
 from stillhouse.dataset import Example
 from stillhouse.errors import UsageError
 from stillhouse.grade import Grade
@@ -68,6 +69,15 @@ def test_a_student_is_not_its_own_teacher() -> None:
     rows = [a_completion(1, upstream="student-1"), a_completion(2)]
     found = collect(rows, lambda _: a_payload("Why?", said("So.")), not_by={"student-1"})
     assert (len(found.examples), found.removed) == (1, {"answered by a student": 1})
+
+
+@pytest.mark.parametrize("flags", [("no: terms", "yes"), ("yes", "no: terms")])
+def test_terms_that_forbid_training_are_not_forgotten_when_they_change(flags: tuple[str, str]) -> None:
+    rows = [a_completion(number, may_train=flag) for number, flag in enumerate(flags)]
+    found = collect(rows, lambda _: a_payload("Why?", said("So.")))
+    assert found.may_train == {"openai": "no: terms"}
+    parts = [collected(may_train={"openai": flag}) for flag in flags]
+    assert joined(parts).may_train == {"openai": "no: terms"}
 
 
 class Equal:

@@ -47,6 +47,13 @@ def test_new_rows_join_train_and_the_measured_rows_stay_the_same() -> None:
     assert version.may_train == {"openai": "yes", "other": "no: terms"}
 
 
+def test_what_forbade_training_on_the_parent_forbids_it_on_the_next_version() -> None:
+    parent, examples = a_parent()
+    forbidden = parent.model_copy(update={"may_train": {"openai": "no: terms"}})
+    new = Collected([an_example(text) for text in questions(30, seed=9)], may_train={"openai": "yes"})
+    assert extend(forbidden, examples, new).may_train == {"openai": "no: terms"}
+
+
 def test_the_teachers_answers_to_held_out_questions_are_never_added() -> None:
     parent, examples = a_parent()
     asked_again = [an_example(text.upper(), "another answer") for text in prompts(held_out(examples))]

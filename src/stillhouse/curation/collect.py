@@ -7,7 +7,7 @@ student to break off.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,7 +39,7 @@ class Collected:
     teacher_of: dict[str, str] = field(default_factory=dict)
     """Source of an example -> model that answered it."""
     may_train: dict[str, str] = field(default_factory=dict)
-    """Upstream -> what its terms say."""
+    """Upstream -> what its terms say; `no: ...` where they said so of any of its answers."""
     quarantined: list[tuple[str, Quarantined]] = field(default_factory=list)
     """File and row."""
     given_splits: bool = False
@@ -83,7 +83,7 @@ def collect(
         for example in _examples(completion, kept, finish_reasons, reference_key, collected):
             collected.examples.append(example)
             collected.teacher_of[example.source or ""] = completion.model
-            collected.may_train[completion.upstream] = completion.may_train
+            collected.may_train = strictest(collected.may_train, {completion.upstream: completion.may_train})
     return collected
 
 
@@ -106,10 +106,15 @@ def joined(parts: Iterable[Collected]) -> Collected:
         whole.examples += part.examples
         whole.removed += part.removed
         whole.teacher_of |= part.teacher_of
-        whole.may_train |= part.may_train
+        whole.may_train = strictest(whole.may_train, part.may_train)
         whole.quarantined += part.quarantined
         whole.given_splits |= part.given_splits
     return whole
+
+
+def strictest(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, str]:
+    """Both accounts of upstreams' terms as one. Terms change; answers given under ones that forbid training stay forbidden."""
+    return {**first, **{name: terms for name, terms in second.items() if first.get(name, "yes") == "yes"}}
 
 
 async def keep_right(collected: Collected, grader: Grader) -> Collected:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from stillhouse.curation.build import Options, Version, in_order, quarantine_list, reasons, teachers_of
-from stillhouse.curation.collect import Collected
+from stillhouse.curation.collect import Collected, strictest
 from stillhouse.curation.duplicates import EXACT, identity, without_duplicates
 from stillhouse.curation.leaks import LeakError, find_leaks, leaking_pairs
 from stillhouse.curation.similarity import gram_hashes
@@ -67,7 +67,7 @@ def extend(
         parents=(parent.fingerprint,),
         recipe={**(recipe or {}), **options.model_dump(mode="json"), **quarantine_list(new)},
         teachers=dict(Counter(parent.teachers) + Counter(teachers_of(added, new))),
-        may_train={**parent.may_train, **new.may_train},
+        may_train=strictest(parent.may_train, new.may_train),
     )
 
 
