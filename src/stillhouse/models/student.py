@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import struct
 import sys
 import time
@@ -245,8 +246,9 @@ def _send(process: asyncio.subprocess.Process, frame: dict[str, Any]) -> None:
 
 async def _end(process: asyncio.subprocess.Process) -> None:
     """Kill if need be, reap, and close the pipes."""
-    with contextlib.suppress(ProcessLookupError):
-        process.kill()
+    if process.returncode is None:  # by pid: `process.kill` would reap it under the loop's watcher, which then complains
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
     assert process.stdin is not None
     process.stdin.close()
     await process.wait()
