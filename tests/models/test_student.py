@@ -17,6 +17,7 @@ import pytest_asyncio
 from stillhouse.artifacts import register
 from stillhouse.chat import ChatRequest, Chunk
 from stillhouse.errors import ContextLengthError, OverloadedError, StreamBrokenError, UpstreamError, UsageError
+from stillhouse.models import student as student_module
 from stillhouse.models.student import StudentModel
 from tests.students.tiny import tiny_spec, write_tokenizer
 
@@ -234,6 +235,38 @@ async def test_a_child_killed_under_a_plain_request_answers_503(folder: Path) ->
         assert caught.value.headers["retry-after"] == "1"
     finally:
         await model.close()
+
+
+async def test_a_request_while_a_dead_child_is_reaped_starts_no_second_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[asyncio.subprocess.Process] = []
+    create, end, reap = asyncio.create_subprocess_exec, student_module._end, asyncio.Event()
+
+    async def recorded(*command: Any, **options: Any) -> asyncio.subprocess.Process:
+        started.append(await create(*command, **options))
+        return started[-1]
+
+    async def slow(process: asyncio.subprocess.Process) -> None:
+        await reap.wait()
+        await end(process)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", recorded)
+    monkeypatch.setattr(student_module, "_end", slow)
+    model = StudentModel(folder, model_id="student-1", threads=1)
+    try:
+        await model.warm()
+        assert model.pid is not None
+        os.kill(model.pid, signal.SIGKILL)
+        await until(lambda: model.pid is None)
+        waiting = asyncio.create_task(model.complete(ask()))
+        await asyncio.sleep(0)
+        reap.set()
+        assert (await waiting).text
+        await model.warm()
+        assert len(started) == 2
+    finally:
+        await model.close()
+        for process in started[2:]:
+            await end(process)
 
 
 async def test_a_folder_that_was_tampered_with_is_not_served(folder: Path, tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ HEADER = struct.Struct(">I")
 DEATHS_PER_MINUTE = 6
 """After so many deaths within a minute a student is not started again until the minute is over."""
 LOAD_SECONDS = 300.0
+DIED = "The student's process died."
 
 Event = Piece | Exception
 
@@ -122,10 +123,14 @@ class StudentModel:
         """The running child; started if there is none. Several callers share one start."""
         if self._process is not None:
             return self._process
+        return await asyncio.shield(self._begin())
+
+    def _begin(self) -> asyncio.Task[asyncio.subprocess.Process]:
+        """The one start under way."""
         if self._starting is None:
             self._starting = asyncio.create_task(self._start())
             self._starting.add_done_callback(self._started)
-        return await asyncio.shield(self._starting)
+        return self._starting
 
     def _started(self, task: asyncio.Task[asyncio.subprocess.Process]) -> None:
         self._starting = None
@@ -167,18 +172,17 @@ class StudentModel:
             await asyncio.sleep(min(0.25 * 2 ** len(recent), 5.0))
 
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
-        """Hand out what the child says until it dies; then fail its requests and start another."""
+        """Hand out what the child says until it dies; then fail its requests and start another, unless somebody has."""
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 self._dispatch(await _read(process))
         self._process = None
         self._deaths.append(time.monotonic())
+        for events in self._tickets.values():  # at once: from the next await on, tickets may be another child's
+            events.put_nowait(StreamBrokenError(DIED, status=503))
         await _end(process)
-        for events in self._tickets.values():
-            events.put_nowait(StreamBrokenError("The student's process died.", status=503))
-        if not self._closed:
-            self._starting = asyncio.create_task(self._start())
-            self._starting.add_done_callback(self._started)
+        if not self._closed and self._process is None:
+            self._begin()
 
     def _dispatch(self, frame: dict[str, Any]) -> None:
         for fields in frame.get("pieces", ()):
@@ -199,6 +203,8 @@ class StudentModel:
         process = None
         try:
             process = await self._child()
+            if process is not self._process:  # it died between its first word and this one
+                raise _unavailable(DIED)
             events = self._tickets[ticket] = asyncio.Queue()
             _send(process, {"ask": ticket, "generation": generation.model_dump(mode="json")})
             while ended < generation.n:
