@@ -96,6 +96,18 @@ def test_the_text_of_a_prompt_is_all_its_text() -> None:
     assert message_text({"role": "assistant", "content": None}) == ""
 
 
+def test_a_character_cut_in_two_between_events_is_whole_again() -> None:
+    halves = [
+        b'data: {"choices":[{"delta":{"content":"a\\ud83d"}}]}\n\n',
+        b'data: {"choices":[{"delta":{"content":"\\ude00b"}}]}\n\n',
+    ]
+    assert answer_text(b"".join(halves), stream=True) == "a\U0001f600b"
+
+
+def test_a_prompt_with_half_a_character_is_still_read() -> None:
+    assert prompt_text(b'{"messages":[{"role":"user","content":"half \\ud83d"}]}') == "half \ud83d"
+
+
 KEYS = ["choices", "delta", "index", "message", "content", "tool_calls", "function", "role", "text", "messages", "logprobs"]
 
 json_values = st.recursive(

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
-from stillhouse.chat import Message
+from stillhouse.chat import Message, parse_json
 from stillhouse.sse import iter_events
 
 _OURS_OF_CHOICE = ("index", "delta", "message")
@@ -113,12 +111,20 @@ def _add_tool_call(message: dict[str, Any], call: dict[str, Any]) -> None:
 def _continued(old: Any, new: Any) -> Any:
     """Strings and lists are continued, objects field by field; nothing leaves what was there; anything else replaces it."""
     if isinstance(old, str) and isinstance(new, str):
-        return old + new
+        return _joined(old, new)
     if isinstance(old, list) and isinstance(new, list):
         return [*old, *new]
     if isinstance(old, dict) and isinstance(new, dict):
         return {**old, **{key: _continued(old.get(key), value) for key, value in new.items()}}
     return old if new is None else new
+
+
+def _joined(old: str, new: str) -> str:
+    """Two pieces of text as one; a character whose surrogate halves came in two events (see `chat.parse_json`) is whole again."""
+    if "\ud800" <= old[-1:] <= "\udbff" and "\udc00" <= new[:1] <= "\udfff":
+        whole = (old[-1] + new[0]).encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+        return old[:-1] + whole + new[1:]
+    return old + new
 
 
 def _finished(choice: dict[str, Any]) -> dict[str, Any]:
@@ -147,7 +153,7 @@ def _list_of_objects(value: object) -> list[dict[str, Any]]:
 
 def _object(raw: bytes) -> dict[str, Any]:
     try:
-        value = orjson.loads(raw)
-    except orjson.JSONDecodeError:
+        value = parse_json(raw)
+    except ValueError:
         return {}
     return value if isinstance(value, dict) else {}

@@ -12,7 +12,7 @@ from stillhouse.dataset import Example
 from stillhouse.errors import UsageError
 from stillhouse.grade import Grade
 from stillhouse.stores.base import Payload
-from tests.curation.examples import a_completion, a_payload, an_example, collected, said
+from tests.curation.examples import a_completion, a_payload, an_example, collected, prompts, said
 
 
 def one(payload: Payload | None, **fields: Any) -> tuple[list[Example], dict[str, int]]:
@@ -63,6 +63,20 @@ def test_only_complete_rows_are_taken(state: str) -> None:
 )
 def test_what_teaches_nothing_is_left_out_by_name(payload: Payload | None, reason: str) -> None:
     assert one(payload) == ([], {reason: 1})
+
+
+def test_half_a_character_in_a_prompt_leaves_out_that_row_alone() -> None:
+    half = Payload(
+        request=b'{"messages":[{"role":"user","content":"\\ud83d"}]}', response=a_payload("Why?", said("So.")).response
+    )
+    payloads = {f"chatcmpl-{1:032x}": half, f"chatcmpl-{2:032x}": a_payload("Why?", said("So."))}
+    found = collect([a_completion(1), a_completion(2)], payloads.get)
+    assert prompts(found.examples) == ["Why?"]
+    assert found.removed == {"it holds half of a surrogate pair": 1}
+
+
+def test_a_choice_without_a_message_object_leaves_out_that_row_alone() -> None:
+    assert one(a_payload("Why?", {"message": "So."})) == ([], {"its answer is empty": 1})
 
 
 def test_a_student_is_not_its_own_teacher() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import orjson
 import pytest
 
+from stillhouse.completion import Completion
 from stillhouse.formats.base import Quarantined
 from stillhouse.formats.exchanges import Exchange, Origin, exchange_line, read_exchanges
 from stillhouse.ids import new_id
@@ -97,3 +99,14 @@ def test_what_is_not_known_to_be_whole_is_put_aside(tmp_path: Path, row: object,
     good, bad = read(tmp_path / "f", PAIR, row)
     assert isinstance(good, Exchange)
     assert isinstance(bad, Quarantined) and bad.line == 2 and reason in bad.reason
+
+
+def test_half_a_character_leaves_as_the_escape_that_it_came_as() -> None:
+    request = b'{"messages":[{"role":"user","content":"\\ud83d"}]}'
+    response = b'{"choices":[{"message":{"content":"\\ude00"},"finish_reason":"stop"}]}'
+    completion = Completion(
+        id=new_id("chatcmpl"), created=1, state="complete", instance="i", requested_model="m", model="m", upstream="u"
+    )
+    row = json.loads(exchange_line(completion, request, response))
+    assert row["request"] == json.loads(request)
+    assert row["response"] == json.loads(response)

@@ -11,13 +11,11 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
-from stillhouse.chat import Message
+from stillhouse.chat import ChatRequest, Message
 from stillhouse.completion import Completion
 from stillhouse.dataset import Example, Split, example_id
 from stillhouse.errors import UsageError
-from stillhouse.formats.base import Quarantined, Row, row_of_chat, unstorable
+from stillhouse.formats.base import Quarantined, Row, check_strings, row_of_chat
 from stillhouse.grade import Grader
 from stillhouse.prompts import prompt_hash
 from stillhouse.stores.base import Payload
@@ -171,9 +169,10 @@ def _examples(
             collected.left_out(f"its answer ended by '{choice.get('finish_reason')}'")
             continue
         try:
-            row = row_of_chat(position, [*prompt, {**(choice.get("message") or {}), "role": "assistant"}], **fields)
-            if reason := unstorable(row.answer):
-                raise ValueError(reason)
+            message = choice.get("message")
+            said = message if isinstance(message, dict) else {}
+            row = row_of_chat(position, [*prompt, {**said, "role": "assistant"}], **fields)
+            check_strings([row.messages, row.answer, row.tools])
         except ValueError as exc:
             collected.left_out(str(exc))
             continue
@@ -181,5 +180,5 @@ def _examples(
 
 
 def _tools(request: bytes) -> list[dict[str, Any]] | None:
-    tools = orjson.loads(request).get("tools")
+    tools = ChatRequest(request).body.get("tools")
     return tools if isinstance(tools, list) and tools and all(isinstance(tool, dict) for tool in tools) else None

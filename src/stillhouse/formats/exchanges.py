@@ -7,6 +7,7 @@ formats: those hold examples, this holds what was captured.
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from stillhouse.chat import parse_json
 from stillhouse.completion import Completion
 from stillhouse.formats.base import Line, Quarantined, check_strings, quarantine, read_lines, row_of_chat, too_long
 from stillhouse.prompts import prompt_hash
@@ -67,10 +69,13 @@ def exchange_line(completion: Completion, request: bytes, response: bytes) -> by
         "may_train": completion.may_train,
         "metadata": completion.metadata,
         "tags": completion.tags,
-        "request": orjson.loads(request),
+        "request": parse_json(request),
         "response": assemble(response, completion.stream),
     }
-    return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+    try:
+        return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:  # half a character somewhere: it leaves as the escape that it came as
+        return json.dumps(row).encode() + b"\n"
 
 
 def _exchange(line: Line, origin: Origin) -> tuple[int, Exchange] | Quarantined:
