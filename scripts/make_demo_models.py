@@ -45,7 +45,7 @@ SHAPES = {
 }
 TRAINING = {
     "teacher": Training(steps=1_300, batch_size=32, learning_rate=1.5e-3, checkpoint_every=100, evaluate_every=250, threads=1),
-    "base": Training(steps=4_500, batch_size=48, learning_rate=4e-3, checkpoint_every=250, evaluate_every=250, threads=1),
+    "base": Training(steps=1_500, batch_size=48, learning_rate=2e-3, checkpoint_every=250, evaluate_every=250, threads=1),
 }
 
 
