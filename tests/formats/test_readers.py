@@ -155,3 +155,28 @@ def test_the_format_is_told_by_the_name(tmp_path: Path) -> None:
     assert [format_of(tmp_path / name) for name in ("a.CSV", "a.jsonl", "a.parquet")] == ["csv", "openai_jsonl", "parquet"]
     with pytest.raises(FormatError, match="--format"):
         format_of(tmp_path / "a.xlsx")
+
+
+@pytest.mark.parametrize("metadata", [["a"], 3, [("task", "why")]])
+def test_parquet_metadata_that_is_no_object_puts_its_row_aside(tmp_path: Path, metadata: object) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    chat = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    kind = pyarrow.map_(pyarrow.string(), pyarrow.string()) if isinstance(metadata, list) and metadata[0] != "a" else None
+    column = pyarrow.array([metadata, None], type=kind)
+    pyarrow.parquet.write_table(pyarrow.table({"messages": [chat, chat], "metadata": column}), tmp_path / "f.parquet")
+    rows, aside = parts(list(FORMATS.resolve("parquet")().read(tmp_path / "f.parquet")))
+    assert [row.line for row in rows] == [2]
+    assert [(item.line, item.reason) for item in aside] == [(1, "'metadata' is not an object of texts")]
+
+
+def test_parquet_metadata_without_a_value_has_no_key(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    chat = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    table = pyarrow.table({"messages": [chat, chat], "metadata": [{"task": "why"}, {"other": "x"}]})
+    pyarrow.parquet.write_table(table, tmp_path / "f.parquet")
+    rows, _ = parts(list(FORMATS.resolve("parquet")().read(tmp_path / "f.parquet")))
+    assert [row.metadata for row in rows] == [{"task": "why"}, {"other": "x"}]

@@ -96,7 +96,7 @@ def _chat_row(number: int, values: dict[str, Any]) -> Row:
         [_message(message) for message in messages],
         reference=_text(values, "reference"),
         weight=_weight(values.get("weight")),
-        metadata={key: str(value) for key, value in (_json(values, "metadata") or {}).items()},
+        metadata=_metadata(_json(values, "metadata")),
         tools=_json(values, "tools"),
     )
 
@@ -126,6 +126,13 @@ def _text(values: dict[str, Any], name: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise ValueError(f"'{name}' is not text but {type(value).__name__}")
     return value
+
+
+def _metadata(value: Any) -> dict[str, str]:
+    """As texts; the nulls that a struct fills its fields with are no values."""
+    if value is not None and not isinstance(value, dict):
+        raise ValueError("'metadata' is not an object of texts")
+    return {key: str(item) for key, item in (value or {}).items() if item is not None}
 
 
 def _weight(value: Any) -> float:
