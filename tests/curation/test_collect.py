@@ -12,6 +12,7 @@ from stillhouse.dataset import Example
 from stillhouse.errors import UsageError
 from stillhouse.grade import Grade
 from stillhouse.stores.base import Payload
+from stillhouse.students.base import text_of
 from tests.curation.examples import a_completion, a_payload, an_example, collected, prompts, said
 
 
@@ -77,6 +78,12 @@ def test_half_a_character_in_a_prompt_leaves_out_that_row_alone() -> None:
 
 def test_a_choice_without_a_message_object_leaves_out_that_row_alone() -> None:
     assert one(a_payload("Why?", {"message": "So."})) == ([], {"its answer is empty": 1})
+
+
+def test_text_parts_are_joined_as_a_student_will_read_them() -> None:
+    parts = [{"type": "text", "text": "Wh"}, {"type": "text", "text": "y?"}]
+    examples, _ = one(a_payload(parts, said("So.")))
+    assert prompts(examples) == [text_of({"role": "user", "content": parts})]
 
 
 def test_a_student_is_not_its_own_teacher() -> None:

@@ -19,7 +19,8 @@ from stillhouse.formats.base import Quarantined, Row, check_strings, row_of_chat
 from stillhouse.grade import Grader
 from stillhouse.prompts import prompt_hash
 from stillhouse.stores.base import Payload
-from stillhouse.transcript import assemble, message_text, prompt_messages
+from stillhouse.students.base import text_of
+from stillhouse.transcript import assemble, prompt_messages
 
 REFERENCE_KEY = "reference"
 """Metadata under which a client may send the right answer along."""
@@ -151,10 +152,10 @@ def example_of(row: Row, *, source: str, split: Split = "train") -> Example:
 
 
 def _plain(message: Message) -> Message:
-    """A content that is a list of texts and nothing else becomes one text: the same question, one form to train on."""
+    """A content that is a list of texts and nothing else becomes one text, the one that a student reads when it is asked so."""
     content = message.get("content")
     if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
-        return {**message, "content": message_text(message)}
+        return {**message, "content": text_of(message)}
     return message
 
 
