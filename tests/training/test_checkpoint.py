@@ -76,6 +76,18 @@ def test_a_damaged_one_of_the_same_step_is_replaced(tmp_path: Path) -> None:
     assert newest is not None and newest.step == 2
 
 
+def test_a_whole_one_of_the_same_step_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, 1)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoints, "save_file", full)
+    write(tmp_path, 1)
+    newest = checkpoints.load_newest(tmp_path)
+    assert newest is not None and newest.step == 1
+
+
 def test_a_full_disk_leaves_the_last_one_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, 1)
 

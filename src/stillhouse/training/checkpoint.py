@@ -35,10 +35,15 @@ class Checkpoint:
 
 
 def save(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
-    """Write a checkpoint into `folder` and remove all but the newest `keep`. Raises TrainingError when the disk refuses."""
+    """Write a checkpoint into `folder` and remove all but the newest `keep`. Raises TrainingError when the disk refuses.
+
+    A whole one of the same step stays as it is: a run that is stopped where it was saved or resumed has nothing to add.
+    """
     place = folder / f"{_PREFIX}{checkpoint.step:09d}"
+    if _verifies(place):
+        return place
     try:
-        if place.exists():  # of this step and yet not loaded, so it does not verify
+        if place.exists():
             shutil.rmtree(place)
         with whole_folder(place) as draft:
             for stem, tensors in checkpoint.tensors.items():
