@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -12,13 +13,16 @@ import pytest
 from stillhouse.completion import CompletionQuery
 from stillhouse.errors import StoreBusyError, StoreError, UsageError
 from stillhouse.settings import Settings
+from stillhouse.stores.dialects import SQLite
+from stillhouse.stores.local import LocalBackend
 from stillhouse.stores.lock import NOTE_NAME, DatabaseLock, published_server
 from stillhouse.stores.opening import open_store
 from stillhouse.stores.remote import RemoteServer, apply_remote_writes
+from stillhouse.stores.spool import Spool
 from stillhouse.stores.writer import Write
 from stillhouse.upstream import Upstream
 from tests.stores.processes import child, line_of, tell
-from tests.stores.samples import keep, live_server
+from tests.stores.samples import keep, live_server, run_record
 
 UPSTREAM = Upstream(name="u", base_url="http://u")
 
@@ -34,6 +38,19 @@ def test_a_lock_has_one_holder(tmp_path: Path) -> None:
     one.release()
     assert two.acquire()
     two.release()
+
+
+def test_a_lock_that_could_not_note_its_holder_is_held_and_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    first, second = DatabaseLock(tmp_path), DatabaseLock(tmp_path)
+    assert first.acquire()
+    assert not second.acquire()
+    first.release()
+    assert second.acquire()
+    second.release()
 
 
 def test_a_second_server_is_refused_and_told_why(settings: Settings) -> None:
@@ -115,6 +132,23 @@ def test_a_group_sent_twice_takes_effect_once(settings: Settings) -> None:
         remote.close()
         assert results == [[None, 1]] * 3
         assert server.usage()[0].requests == 1
+
+
+def test_a_write_sent_again_before_its_first_copy_was_applied_takes_effect_once(settings: Settings) -> None:
+    open_store(settings, role="server").close()
+    count = {"day": "d", "upstream": "u", "model": "m", "stored": True, "requests": 1, "failed": 0}
+    arguments = {**count, "prompt_tokens": 0, "completion_tokens": 0}
+    claim = {"id": "run-1", "pid": 1, "boot": "b", "now": 0.0}
+    run = run_record().model_dump(mode="json")
+    group = [Write("count_usage", arguments, id="write-1"), Write("put_run", {"run": run}, id="write-2")]
+    group.append(Write("claim_run", claim, id="write-3"))
+    backend = LocalBackend(SQLite(settings.database), Spool(settings.data_dir / "spool"))
+    outcomes = backend.apply([*group, *group])
+    backend.close()
+    assert [outcome.value for outcome in outcomes] == [None, None, 1] * 2
+    store = open_store(settings)
+    assert store.usage()[0].requests == 1
+    store.close()
 
 
 def test_what_is_no_group_of_writes_is_refused(settings: Settings) -> None:

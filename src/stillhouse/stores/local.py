@@ -140,10 +140,12 @@ class LocalBackend:
     def _run(self, writes: Sequence[Write]) -> list[Outcome]:
         known = once.results_of(self._connection, [write.id for write in writes if write.id is not None])
         results: list[Any] = [known.get(write.id) for write in writes]
-        for name, places in _plan(writes, known):
+        first = _first_places(writes)
+        for name, places in _plan(writes, known, first):
             values = OPERATIONS[name].apply(self._connection, self._dialect, [writes[place].arguments for place in places])
             for place, value in zip(places, values, strict=True):
                 results[place] = value
+        results = [results[place] if write.id is None else results[first[write.id]] for place, write in enumerate(writes)]
         numbered = [(write.id, result) for write, result in zip(writes, results, strict=True) if write.id is not None]
         once.remember(self._connection, self._dialect, numbered)
         return [Outcome(value) for value in results]
@@ -186,11 +188,20 @@ class LocalBackend:
         return error
 
 
-def _plan(writes: Sequence[Write], known: dict[str | None, Any]) -> Iterator[tuple[str, list[int]]]:
+def _first_places(writes: Sequence[Write]) -> dict[str, int]:
+    """Id -> where it first stands: a write whose sender lost patience may stand in one group twice."""
+    first: dict[str, int] = {}
+    for place, write in enumerate(writes):
+        if write.id is not None:
+            first.setdefault(write.id, place)
+    return first
+
+
+def _plan(writes: Sequence[Write], known: dict[str | None, Any], first: dict[str, int]) -> Iterator[tuple[str, list[int]]]:
     """Operation names and the places of their writes: neighbours that commute are gathered by kind, for executemany."""
     gathered: dict[str, list[int]] = {}
     for place, write in enumerate(writes):
-        if write.id in known:
+        if write.id is not None and (write.id in known or first[write.id] != place):
             continue
         if OPERATIONS[write.name].rank is None:
             yield from _by_rank(gathered)

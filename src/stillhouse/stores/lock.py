@@ -10,6 +10,7 @@ import fcntl
 import os
 import secrets
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -56,9 +57,10 @@ class DatabaseLock:
         except BaseException:
             os.close(descriptor)
             raise
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         self._descriptor = descriptor
+        with suppress(OSError):  # who holds it is for messages only: a full disk must not keep a lock that nobody can give back
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         return True
 
     def acquire_within(self, seconds: float) -> bool:
