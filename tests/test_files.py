@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillhouse.errors import NotFoundError, StoreError
-from stillhouse.files import Files, finish_directory, hash_file, verify_directory, write_atomic, write_directory
+from stillhouse.files import Files, finish_directory, whole_folder, write_atomic
 
 
 def test_equal_content_is_one_file(tmp_path: Path) -> None:
@@ -75,17 +75,26 @@ def test_when_the_disk_is_full_the_old_content_stands(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_folder_is_finished_by_its_manifest(tmp_path: Path) -> None:
-    folder = tmp_path / "dataset"
-    write_directory(folder, {"train.jsonl": b"1\n", "test.jsonl": b""}, "manifest.json", b"{}")
-    hashes = {name: hash_file(folder / name) for name in ("train.jsonl", "test.jsonl")}
-    verify_directory(folder, hashes)
-    (folder / "train.jsonl").write_bytes(b"2\n")
-    with pytest.raises(StoreError, match=r"train\.jsonl was altered"):
-        verify_directory(folder, hashes)
-    (folder / "train.jsonl").unlink()
-    with pytest.raises(StoreError, match=r"train\.jsonl is missing"):
-        verify_directory(folder, hashes)
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    place = tmp_path / "made" / "place"
+    with pytest.raises(KeyError), whole_folder(place) as draft:
+        (draft / "half").write_bytes(b"half")
+        raise KeyError
+    assert list(place.parent.iterdir()) == []
+    with whole_folder(place) as draft:
+        (draft / "sub").mkdir()
+        (draft / "sub" / "whole").write_bytes(b"whole")
+        assert not place.exists()
+    assert (place / "sub" / "whole").read_bytes() == b"whole"
+    assert list(place.parent.iterdir()) == [place]
+
+
+def test_a_folder_takes_no_others_place(tmp_path: Path) -> None:
+    (tmp_path / "place").mkdir()
+    (tmp_path / "place" / "mine").write_bytes(b"mine")
+    with pytest.raises(OSError, match="not empty"), whole_folder(tmp_path / "place") as draft:
+        (draft / "other").write_bytes(b"other")
+    assert [path.name for path in tmp_path.rglob("*")] == ["place", "mine"]
 
 
 def test_files_that_others_wrote_are_finished_in_place(tmp_path: Path) -> None:
@@ -94,9 +103,3 @@ def test_files_that_others_wrote_are_finished_in_place(tmp_path: Path) -> None:
     (folder / "tokenizer" / "vocabulary.json").write_bytes(b"{}")
     finish_directory(folder, "manifest.json", b'{"id":1}')
     assert (folder / "manifest.json").read_bytes() == b'{"id":1}'
-
-
-@pytest.mark.parametrize("name", ["../up", "a/b", "manifest.json", ".."])
-def test_a_folder_takes_plain_names_only(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ValueError, match="plain file name"):
-        write_directory(tmp_path / "d", {name: b""}, "manifest.json", b"{}")

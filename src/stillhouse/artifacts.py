@@ -5,7 +5,6 @@ What the files mean is the student kind's affair; an index of artifacts is the s
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import time
 from pathlib import Path
@@ -15,21 +14,21 @@ from pydantic import ValidationError
 
 from stillhouse.artifact import Artifact
 from stillhouse.errors import ConflictError, NotFoundError, UsageError
+from stillhouse.files import finish_directory, hash_file
 from stillhouse.ids import new_id
-from stillhouse.records import canonical_json
 
 MANIFEST = "artifact.json"
 
 
 def write_manifest(folder: Path, *, kind: str, parameters: int, identifier: str | None = None, **lineage: Any) -> Artifact:
-    """Hash every file of `folder` and write its manifest, which makes it an artifact.
+    """Hash every file of `folder` and write its manifest, which makes it an artifact; on return it survives a power cut.
 
     `lineage` are further fields of `Artifact`: name, run, dataset, teacher, recipe, metrics, ... Raises ConflictError when the
     folder has a manifest already.
     """
     if (folder / MANIFEST).exists():
         raise ConflictError(f"{folder} has a manifest already ({MANIFEST}); an artifact is never changed.")
-    hashes = {name: _sha256(folder / name) for name in files_of(folder)}
+    hashes = {name: hash_file(folder / name) for name in files_of(folder)}
     artifact = Artifact(
         id=identifier or new_id("student"),
         kind=kind,
@@ -39,7 +38,7 @@ def write_manifest(folder: Path, *, kind: str, parameters: int, identifier: str 
         hashes=hashes,
         **lineage,
     )
-    _write_last(folder / MANIFEST, canonical_json(artifact.model_dump(mode="json")))
+    finish_directory(folder, MANIFEST, artifact.json_bytes())
     return artifact
 
 
@@ -62,7 +61,7 @@ def register(
         shutil.copyfile(folder / name, target / name)
     if given is None:
         return write_manifest(target, kind=kind, parameters=parameters, identifier=identifier, **lineage)
-    _write_last(target / MANIFEST, (folder / MANIFEST).read_bytes())
+    finish_directory(target, MANIFEST, (folder / MANIFEST).read_bytes())
     return given
 
 
@@ -86,7 +85,7 @@ def verify(folder: Path) -> Artifact:
             raise UsageError(f"{folder / name} is not in the manifest: somebody added it. Remove it.")
         if name not in there:
             raise UsageError(f"{folder / name} is missing.")
-        if _sha256(folder / name) != artifact.hashes[name]:
+        if hash_file(folder / name) != artifact.hashes[name]:
             raise UsageError(
                 f"{folder / name} was changed after the artifact was finished: its sha256 differs from the manifest's."
             )
@@ -104,15 +103,3 @@ def files_of(folder: Path) -> list[str]:
         if path.is_file():
             names.append(path.relative_to(folder).as_posix())
     return [name for name in names if name != MANIFEST]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_last(path: Path, content: bytes) -> None:
-    """So that the file is either absent or whole."""
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_bytes(content)
-    beside.replace(path)

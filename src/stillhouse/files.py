@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside, fsynced, renamed; named by their content, or finished by a manifest.
+"""Files and folders that are whole or absent: written beside, fsynced, renamed; named by content, or finished by a manifest.
 
 A name given by a person never becomes a path here: content-addressed names are checked to be hex, folders are the caller's.
 """
@@ -9,22 +9,21 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from stillhouse.errors import NotFoundError, StoreError
 
-_CHUNK = 1 << 20
+_DRAFT = ".draft-"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def hash_file(path: Path) -> str:
     """SHA-256 of a file, hex, read in pieces."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o666) -> None:
@@ -57,37 +56,33 @@ def sync_folder(folder: Path) -> None:
 
 def finish_directory(folder: Path, manifest: str, content: bytes) -> None:
     """Fsync every file below `folder`, then write its manifest: whoever finds the manifest finds whole files."""
-    folders = [folder]
-    for path in sorted(folder.rglob("*")):
-        if path.is_dir():
-            folders.append(path)
-        elif path.is_file():
-            _sync_file(path)
-    for each in reversed(folders):
-        sync_folder(each)
+    _sync_below(folder)
     write_atomic(folder / manifest, content)
     sync_folder(folder.parent)
 
 
-def write_directory(folder: Path, files: Mapping[str, bytes], manifest: str, content: bytes) -> None:
-    """A folder of `files` (plain names), its manifest last. Raises StoreError; a folder without manifest may be left."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, data in files.items():
-        if Path(name).name != name or name in ("..", manifest):
-            raise ValueError(f"expected a plain file name other than the manifest's, got {name!r}")
-        write_atomic(folder / name, data)
-    finish_directory(folder, manifest, content)
+@contextmanager
+def whole_folder(place: Path) -> Iterator[Path]:
+    """Yields an empty folder to fill; it becomes `place` when the block ends well, and is removed when it does not.
+
+    On return it survives a power cut. Raises OSError, also where `place` holds something already.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    draft = place.with_name(f"{_DRAFT}{place.name}-{secrets.token_hex(6)}")
+    draft.mkdir()
+    try:
+        yield draft
+        _sync_below(draft)
+        draft.rename(place)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    sync_folder(place.parent)
 
 
-def verify_directory(folder: Path, hashes: Mapping[str, str]) -> None:
-    """Check every file against its sha256. Raises StoreError that names the first that is missing or altered."""
-    for name, expected in hashes.items():
-        path = folder / name
-        if not path.is_file():
-            raise StoreError(f"{path} is missing. Its manifest names it: the folder was damaged after it was finished.")
-        found = hash_file(path)
-        if found != expected.removeprefix("sha256:"):
-            raise StoreError(f"{path} was altered: its sha256 is {found}, the manifest says {expected}.")
+def remove_drafts(parent: Path) -> None:
+    """Remove what killed processes left beside whole folders. Only where no other process writes one."""
+    for draft in parent.glob(f"{_DRAFT}*"):
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 class Files:
@@ -125,6 +120,18 @@ class Files:
         if not _SHA256.fullmatch(digest):
             raise NotFoundError(f"There is no file {name!r}: expected the 64 hex digits of a SHA-256.")
         return self._root / digest[:2] / digest
+
+
+def _sync_below(folder: Path) -> None:
+    """Every file below `folder`, then every folder, the innermost first."""
+    folders = [folder]
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir():
+            folders.append(path)
+        elif path.is_file():
+            _sync_file(path)
+    for each in reversed(folders):
+        sync_folder(each)
 
 
 def _sync_file(path: Path) -> None:

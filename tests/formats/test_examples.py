@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,8 @@ from hypothesis import strategies as st
 
 from stillhouse.dataset import SPLITS, Example
 from stillhouse.errors import ConflictError, FormatError, NotFoundError
+from stillhouse.files import whole_folder
+from stillhouse.formats import examples as folders
 from stillhouse.formats.examples import fingerprint_of, read_examples, read_manifest, write_dataset_folder
 
 examples = st.lists(
@@ -71,3 +75,16 @@ def test_a_folder_without_a_manifest_is_no_dataset(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(FormatError, match="not a dataset's manifest"):
         read_manifest(tmp_path)
+
+
+def test_two_writers_of_one_version_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def overtaken(place: Path) -> Iterator[Path]:
+        monkeypatch.undo()
+        write_dataset_folder(place, rows(), name="d", created=1)
+        with whole_folder(place) as draft:
+            yield draft
+
+    monkeypatch.setattr(folders, "whole_folder", overtaken)
+    assert write_dataset_folder(tmp_path / "d", rows(), name="d", created=2).created == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["d"]

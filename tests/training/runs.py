@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from stillhouse.dataset import Dataset, Example
+from stillhouse.files import hash_file
 from stillhouse.formats.examples import write_dataset_folder
 from stillhouse.recipe import BlackBox, Method, Recipe, Teacher, Training
 from stillhouse.training import Progress, train
-from stillhouse.training.durable import sha256_of
 from tests.students.tiny import tiny_spec, write_tokenizer
 
 torch.set_num_threads(1)
@@ -87,4 +87,4 @@ def run(recipe: Recipe, data: Path, work: Path, *, stop_at: int | None = None, *
 
 
 def weights_hash(work: Path) -> str:
-    return sha256_of(work / "student" / "model.safetensors")
+    return hash_file(work / "student" / "model.safetensors")

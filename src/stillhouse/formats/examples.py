@@ -7,8 +7,6 @@ at all: it is written beside its place and renamed, the manifest last.
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,8 +16,8 @@ import orjson
 from pydantic import ValidationError
 
 from stillhouse.dataset import SPLITS, Dataset, Example, Split
-from stillhouse.errors import ConflictError, FormatError, NotFoundError
-from stillhouse.ids import uuid7_hex
+from stillhouse.errors import ConflictError, FormatError, NotFoundError, StoreError
+from stillhouse.files import whole_folder
 from stillhouse.records import fingerprint
 
 MANIFEST = "manifest.json"
@@ -35,31 +33,17 @@ def write_dataset_folder(folder: Path, examples: Sequence[Example], *, name: str
     """Write `examples` as the dataset `name`; `lineage` are other fields of the manifest (parents, recipe, removed, ...).
 
     Where the folder holds the same dataset already nothing is written. Returns its manifest. Raises ConflictError where it
-    holds another one: a version is immutable.
+    holds another one (a version is immutable), StoreError where the disk refuses.
     """
     if (folder / MANIFEST).exists():
         return _same(read_manifest(folder), fingerprint_of(examples), folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = folder.with_name(f".{folder.name}.{uuid7_hex()}")
-    draft.mkdir()
     try:
-        hashes = {f"{split}.jsonl": _write(draft / f"{split}.jsonl", _lines(examples, split)) for split in SPLITS}
-        manifest = Dataset(
-            name=name,
-            fingerprint=fingerprint_of(examples),
-            created=lineage.pop("created", int(time.time())),
-            counts={split: sum(example.split == split for example in examples) for split in SPLITS},
-            files={split: f"{split}.jsonl" for split in SPLITS},
-            hashes=hashes,
-            **lineage,
-        )
-        _write(draft / MANIFEST, manifest.json_bytes())
-        _sync_folder(draft)
-        draft.rename(folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    _sync_folder(folder.parent)
-    return manifest
+        with whole_folder(folder) as draft:
+            return _fill(draft, examples, name, lineage)
+    except OSError as exc:
+        if (folder / MANIFEST).exists():  # another process made it meanwhile
+            return _same(read_manifest(folder), fingerprint_of(examples), folder)
+        raise StoreError(f"The dataset cannot be written to {folder}: {exc.strerror or exc}.") from exc
 
 
 def read_manifest(folder: Path) -> Dataset:
@@ -88,6 +72,24 @@ def read_examples(folder: Path, split: Split) -> list[Example]:
     return [_example(line, path, number) for number, line in enumerate(content.splitlines(), start=1)]
 
 
+def _fill(draft: Path, examples: Sequence[Example], name: str, lineage: dict[str, Any]) -> Dataset:
+    """Write the splits, then the manifest that names them."""
+    content = {split: _lines(examples, split) for split in SPLITS}
+    manifest = Dataset(
+        name=name,
+        fingerprint=fingerprint_of(examples),
+        created=lineage.pop("created", int(time.time())),
+        counts={split: sum(example.split == split for example in examples) for split in SPLITS},
+        files={split: f"{split}.jsonl" for split in SPLITS},
+        hashes={f"{split}.jsonl": hashlib.sha256(lines).hexdigest() for split, lines in content.items()},
+        **lineage,
+    )
+    for split, lines in content.items():
+        (draft / f"{split}.jsonl").write_bytes(lines)
+    (draft / MANIFEST).write_bytes(manifest.json_bytes())
+    return manifest
+
+
 def _same(there: Dataset, wanted: str, folder: Path) -> Dataset:
     if there.fingerprint != wanted:
         raise ConflictError(f"{folder} holds the dataset {there.fingerprint}, not {wanted}. Write it to a folder of its own.")
@@ -103,20 +105,3 @@ def _example(line: bytes, path: Path, number: int) -> Example:
 
 def _lines(examples: Iterable[Example], split: Split) -> bytes:
     return b"".join(example.json_bytes() + b"\n" for example in examples if example.split == split)
-
-
-def _write(path: Path, content: bytes) -> str:
-    """Write durably; returns the sha256."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    return hashlib.sha256(content).hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

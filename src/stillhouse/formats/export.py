@@ -5,8 +5,6 @@ The folder appears whole or not at all. Formats are handed in; this file knows n
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,8 @@ import orjson
 
 from stillhouse.dataset import Dataset, Example, Split
 from stillhouse.errors import ConflictError
+from stillhouse.files import hash_file, whole_folder
 from stillhouse.formats.base import Format
-from stillhouse.ids import uuid7_hex
 
 
 def export_dataset(
@@ -28,21 +26,16 @@ def export_dataset(
     """
     if folder.exists():
         raise ConflictError(f"{folder} exists already. Choose another folder, or remove it.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = folder.with_name(f".{folder.name}.{uuid7_hex()}")
-    try:
+    with whole_folder(folder) as draft:
         files = {split: _write_split(rows, kind, draft / kind.file_name(split)) for split, rows in examples.items() if rows}
         if name == "parquet":
             draft.joinpath("README.md").write_text(dataset_card(dataset, files), encoding="utf-8")
         manifest = {
             "format": name,
             "dataset": dataset.model_dump(mode="json"),
-            "files": {path.relative_to(draft).as_posix(): _sha256(path) for path in files.values()},
+            "files": {path.relative_to(draft).as_posix(): hash_file(path) for path in files.values()},
         }
         (draft / "manifest.json").write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-        draft.rename(folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return manifest
 
 
@@ -68,7 +61,3 @@ def _write_split(rows: Sequence[Example], kind: Format, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     kind.write(rows, path)
     return path
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

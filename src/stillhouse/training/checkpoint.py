@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stillhouse.errors import TrainingError
-from stillhouse.training.durable import hashes_of, remove_drafts, sha256_of, whole_folder
+from stillhouse.files import hash_file, remove_drafts, whole_folder
 
 MANIFEST = "manifest.json"
 _PREFIX = "step-"
@@ -49,7 +49,7 @@ def save(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
             for stem, tensors in checkpoint.tensors.items():
                 save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, draft / f"{stem}.safetensors")
             (draft / "scalars.json").write_text(json.dumps(checkpoint.scalars), encoding="utf-8")
-            manifest = {"step": checkpoint.step, "hashes": hashes_of(draft)}
+            manifest = {"step": checkpoint.step, "hashes": {path.name: hash_file(path) for path in sorted(draft.iterdir())}}
             (draft / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
     except OSError as exc:
         last = newest_step(folder)
@@ -94,7 +94,7 @@ def _verifies(place: Path) -> bool:
         return (
             manifest["step"] == _step_of(place)
             and bool(manifest["hashes"])
-            and all(sha256_of(place / name) == digest for name, digest in manifest["hashes"].items())
+            and all(hash_file(place / name) == digest for name, digest in manifest["hashes"].items())
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False

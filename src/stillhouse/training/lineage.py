@@ -7,12 +7,12 @@ from pathlib import Path
 from stillhouse import __version__
 from stillhouse.artifacts import MANIFEST, write_manifest
 from stillhouse.dataset import Dataset
-from stillhouse.errors import PermissionRefusedError, TrainingError
+from stillhouse.errors import PermissionRefusedError, StoreError, TrainingError
+from stillhouse.files import remove_drafts, whole_folder
 from stillhouse.recipe import WhiteBox
 from stillhouse.records import fingerprint
 from stillhouse.students.base import Student
 from stillhouse.training.base import Job
-from stillhouse.training.durable import remove_drafts, whole_folder
 
 
 def check_terms(job: Job, dataset: Dataset) -> None:
@@ -64,6 +64,6 @@ def write_student(job: Job, student: Student, dataset: Dataset, metrics: dict[st
                 metrics=metrics,
                 code_version=__version__,
             )
-    except OSError as exc:
+    except (OSError, StoreError) as exc:
         raise TrainingError(f"The trained student could not be written: {exc}. Make room and resume.") from exc
     return job.student_folder
