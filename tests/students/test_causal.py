@@ -99,6 +99,15 @@ def test_a_template_that_is_missing_or_fails_says_so(tmp_path: Path, template: s
         student.prompt_ids(HELLO)
 
 
+def test_a_template_that_says_nothing_is_refused(tmp_path: Path) -> None:
+    folder = write_tokenizer(tmp_path / "tokenizer")
+    (folder / "chat_template.jinja").write_text("{% if messages[0].content == 'hello' %}x{% endif %}")
+    student = CausalStudent.build(tiny_spec(folder))
+    silent = example("yes", messages=[{"role": "user", "content": "else"}])
+    with pytest.raises(UsageError, match="renders this chat to no token"):
+        student.encode([example("yes"), silent], max_tokens=100)
+
+
 def test_tokenizers_are_told_apart_by_what_they_do(tmp_path: Path, tokenizer: Path) -> None:
     first, same, other = (
         CausalStudent.build(tiny_spec(write_tokenizer(tmp_path / name, letters=letters)))
@@ -167,6 +176,13 @@ def test_a_folder_that_is_not_whole_is_refused(tmp_path: Path, saved: Path) -> N
         CausalStudent.load(saved)
     (saved / "model.safetensors").unlink()
     with pytest.raises(UsageError):
+        CausalStudent.load(saved)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "generation_config.json"])
+def test_a_configuration_that_is_no_json_is_refused(saved: Path, name: str) -> None:
+    (saved / name).write_bytes(b"{\xff")
+    with pytest.raises(UsageError, match=name):
         CausalStudent.load(saved)
 
 

@@ -166,6 +166,9 @@ class CausalStudent:
     def _prompts_ids(self, prompts: Sequence[tuple[Sequence[Message], Sequence[dict[str, Any]] | None]]) -> list[list[int]]:
         texts = [self._prompt_text(messages, tools) if messages else "" for messages, tools in prompts]
         encoded = self._text_ids(texts)
+        for ids, (messages, _) in zip(encoded, prompts, strict=True):
+            if messages and not ids:  # nothing would stand before the answer's first token, and so nothing predict it
+                raise UsageError(f"The chat template renders this chat to no token: {str(messages)[:200]}.")
         return [ids if messages else [self._start_id()] for ids, (messages, _) in zip(encoded, prompts, strict=True)]
 
     def _prompt_text(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] | None) -> str:
@@ -241,8 +244,12 @@ def _load_network(folder: Path, config: Any) -> Any:
 
 def _refuse_foreign_code(folder: Path) -> None:
     refuse_unsafe_files(folder)
-    for path in sorted(folder.glob("*.json")):
-        if _names_foreign_code(json.loads(path.read_bytes()) if path.name.endswith("config.json") else None):
+    for path in sorted(folder.glob("*config.json")):
+        try:
+            content = json.loads(path.read_bytes())
+        except ValueError as exc:
+            raise UsageError(f"{path} is not valid JSON: {exc}.") from exc
+        if _names_foreign_code(content):
             raise UsageError(
                 f"{path} asks for code of its own (auto_map). It is never run: only transformers' own models are loaded."
             )
