@@ -28,6 +28,10 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 
 
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def flip_a_bit(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -78,10 +82,6 @@ def test_a_damaged_one_of_the_same_step_is_replaced(tmp_path: Path) -> None:
 
 def test_a_whole_one_of_the_same_step_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, 1)
-
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     monkeypatch.setattr(checkpoints, "save_file", full)
     write(tmp_path, 1)
     newest = checkpoints.load_newest(tmp_path)
@@ -90,10 +90,6 @@ def test_a_whole_one_of_the_same_step_is_left_alone(tmp_path: Path, monkeypatch:
 
 def test_a_full_disk_leaves_the_last_one_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, 1)
-
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     monkeypatch.setattr(checkpoints, "save_file", full)
     with pytest.raises(TrainingError, match=r"No space left.*newest whole one is of step 1"):
         write(tmp_path, 2)
