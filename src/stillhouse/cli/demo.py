@@ -28,8 +28,10 @@ def demo(
     base_url: Annotated[
         str | None, typer.Option("--base-url", metavar="URL", help="Of that API; its key is read from $OPENAI_API_KEY.")
     ] = None,
-    questions: Hidden = None,
-    samples: Hidden = None,
+    questions: Annotated[
+        int | None, typer.Option(min=1, help="A task, for the teacher; fewer cost less and teach less.", show_default=False)
+    ] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="Answers a question.", show_default=False)] = None,
     unseen: Hidden = None,
     steps: Hidden = None,
     json: JsonFlag = False,
@@ -47,6 +49,8 @@ def demo(
     _check(teacher, base_url)
     given = {"questions": questions, "samples": samples, "unseen": unseen, "steps": steps}
     size = Size().model_copy(update={name: value for name, value in given.items() if value is not None})
+    if teacher is not None:
+        size = size.model_copy(update={"temperature": None})  # an API's own default: some models refuse any other
     inner = Session(data_dir=session.data_dir or Path(tempfile.mkdtemp(prefix="stillhouse-demo-")), quiet=session.quiet)
     ctx.call_on_close(inner.close)
     result = asyncio.run(tour(inner.workspace, Screen(inner), size, teacher, base_url))

@@ -45,14 +45,17 @@ class Toured(Record):
 
     def commands(self) -> list[str]:
         """What to type to go on."""
-        stillhouse = f"stillhouse --data-dir {self.data_dir}"
+        verbs = {
+            "completions list": "what the gateway captured",
+            f"eval failures {self.report.id}": "what the student got wrong",
+            f"models show {self.student.id}": "where it came from",
+            "serve": f"go on serving it as '{stations.ALIAS}'",
+            f"route rollback {stations.ALIAS}": "back to the teacher",
+        }
+        width = max(map(len, verbs))
         return [
-            f"It took {sum(self.seconds.values()):.0f} s on {self.cores} cores. Everything is kept in {self.data_dir}:",
-            f"  {stillhouse} completions list                  # what the gateway captured",
-            f"  {stillhouse} eval failures {self.report.id}    # what the student got wrong",
-            f"  {stillhouse} models show {self.student.id}     # where it came from",
-            f"  {stillhouse} serve                             # go on serving it as '{stations.ALIAS}'",
-            f"  {stillhouse} route rollback {stations.ALIAS}            # back to the teacher",
+            f"\nIt took {sum(self.seconds.values()):.0f} s on {self.cores} cores. Everything is kept; to go on:",
+            *(f"  stillhouse --data-dir {self.data_dir} {verb:<{width}}  # {what}" for verb, what in verbs.items()),
         ]
 
 
@@ -79,7 +82,7 @@ async def tour(workspace: Workspace, screen: Screen, size: Size, model: str | No
         asked=asked,
         said=said,
         seconds=screen.seconds,
-        cores=len(os.sched_getaffinity(0)),
+        cores=os.cpu_count() or 1,
     )
 
 
