@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillhouse.chat import Chunk
-from stillhouse.transcript import answer_message, answer_text, assemble, message_text, prompt_messages, prompt_text
+from stillhouse.transcript import answer_text, assemble, message_text, prompt_messages, prompt_text
 
 
 def stream(*bodies: dict[str, Any]) -> bytes:
@@ -62,7 +62,7 @@ def test_tool_calls_are_put_together_by_index() -> None:
         call(0, function={"arguments": "1}"}),
         part(finish="tool_calls"),
     )
-    assert answer_message(raw, stream=True) == {
+    assert assemble(raw, stream=True)["choices"][0]["message"] == {
         "role": "assistant",
         "content": None,
         "tool_calls": [
@@ -85,7 +85,6 @@ def test_logprobs_refusals_and_unknown_fields_are_continued() -> None:
 def test_a_whole_body_is_read_as_it_is() -> None:
     body = {"id": "x", "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}}], "unknown": 1}
     assert assemble(orjson.dumps(body), stream=False) == body
-    assert answer_message(orjson.dumps(body), stream=False) == {"role": "assistant", "content": "hi"}
 
 
 def test_the_text_of_a_prompt_is_all_its_text() -> None:
@@ -133,6 +132,6 @@ def test_no_json_is_too_odd_to_read(bodies: list[dict[str, Any]]) -> None:
 @given(st.binary())
 def test_no_bytes_are_too_odd_to_read(raw: bytes) -> None:
     for streamed in (True, False):
-        answer_message(raw, streamed)
+        assemble(raw, streamed)
         answer_text(raw, streamed)
     prompt_text(raw)

@@ -41,11 +41,6 @@ def answer_text(response_raw: bytes, stream: bool) -> str:
     return "\n".join(message_text(message) for message in _messages_of(assemble(response_raw, stream)))
 
 
-def answer_message(response_raw: bytes, stream: bool) -> Message:
-    """The first choice's message; empty when there is none."""
-    return next(iter(_messages_of(assemble(response_raw, stream))), {})
-
-
 def assemble(response_raw: bytes, stream: bool) -> dict[str, Any]:
     """The answer as a chat.completion body; a stream's chunks are put together. Empty when nothing can be read."""
     if not stream:
