@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -39,6 +41,23 @@ def test_cut_at_any_byte_the_whole_lines_are_there_and_adding_goes_on(tmp_path: 
 def test_two_runs_at_once_are_refused(tmp_path: Path) -> None:
     with Journal(tmp_path / "j", Outcome), pytest.raises(ConflictError, match="Another process"):
         Journal(tmp_path / "j", Outcome)
+
+
+def test_one_that_is_dropped_while_another_run_opens_it_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Journal(tmp_path / "j", Outcome)
+    lock = fcntl.flock
+
+    def overtaken(file: IO[bytes], how: int) -> None:
+        monkeypatch.undo()
+        with first:
+            first.drop()
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", overtaken)
+    with Journal(tmp_path / "j", Outcome) as journal:
+        journal.add(outcome("a"))
+    with Journal(tmp_path / "j", Outcome) as journal:
+        assert journal.items() == [outcome("a")]
 
 
 def test_dropped_it_is_gone(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import os
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import BinaryIO, Generic, TypeVar
 
 from pydantic import ValidationError
 
@@ -28,12 +28,10 @@ class Journal(Generic[R]):
         self.kind = kind
         self._lock = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("ab+")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        self._file = _locked(path)
+        while not _stands_at(self._file, path):  # dropped by its last holder between the opening and the locking
             self._file.close()
-            raise ConflictError(f"Another process is doing the same right now; it holds {path.name}. Let it finish.") from None
+            self._file = _locked(path)
 
     def __enter__(self) -> Journal[R]:
         return self
@@ -74,3 +72,20 @@ class Journal(Generic[R]):
             return self.kind.model_validate_json(line)
         except ValidationError:
             return None
+
+
+def _locked(path: Path) -> BinaryIO:
+    file = path.open("ab+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise ConflictError(f"Another process is doing the same right now; it holds {path.name}. Let it finish.") from None
+    return file
+
+
+def _stands_at(file: BinaryIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
