@@ -72,6 +72,11 @@ def test_what_differs_in_the_answer_is_no_duplicate() -> None:
     assert made(*reasons, *neighbours, shares=(1, 0, 0)).removed == {}
 
 
+def test_one_prompts_reasons_stay_however_alike_they_are() -> None:
+    reason = " ".join(questions(5))
+    assert made(an_example("Why?", reason + " 1"), an_example("Why?", reason + " 2"), shares=(1, 0, 0)).removed == {}
+
+
 def test_an_instruction_that_all_prompts_share_makes_no_duplicates() -> None:
     instruction = "Read the following message of a customer with care and name its intent in one word. " * 10
     version = made(*(an_example(instruction + text, "intent") for text in questions(100, words=6)))
