@@ -32,11 +32,11 @@ from stillhouse.tasks.words import Pool
 from stillhouse.training import Progress, train
 
 ASSETS = Path(__file__).parent.parent / "src" / "stillhouse" / "assets"
-QUESTIONS = 36_000
+QUESTIONS = 8_000
 """A task, for the teacher. No question comes twice in its training."""
 EXCHANGES = 60_000
 """For the base."""
-MIXED_IN = 12_000
+MIXED_IN = 1_000
 """Of such exchanges, for the teacher."""
 VALID = 200
 SHAPES = {
@@ -44,7 +44,7 @@ SHAPES = {
     "base": {"hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4},
 }
 TRAINING = {
-    "teacher": Training(steps=1_300, batch_size=32, learning_rate=1.5e-3, checkpoint_every=100, evaluate_every=250, threads=1),
+    "teacher": Training(steps=500, batch_size=32, learning_rate=7e-4, checkpoint_every=100, evaluate_every=250, threads=2),
     "base": Training(steps=1_500, batch_size=48, learning_rate=2e-3, checkpoint_every=250, evaluate_every=250, threads=1),
 }
 

@@ -14,7 +14,7 @@ from itertools import accumulate, islice
 from stillhouse.tasks.base import Question, conclude
 from stillhouse.tasks.words import Pool, distinct_names
 
-PEOPLE = range(2, 7)
+PEOPLE = range(2, 6)
 """How many people a question may have."""
 
 _HEADS, _TAILS = "heads", "tails"
@@ -25,7 +25,7 @@ _CLOSINGS = ("Is it still heads up?", "Is the coin still heads up?")
 
 
 def coin_flip(count: int, seed: int = 0, pool: Pool = "teach") -> list[Question]:
-    """`count` questions of two to six people."""
+    """`count` questions of two to five people."""
     return list(islice(_questions(seed, pool), count))
 
 
@@ -85,7 +85,7 @@ def _making(people: Sequence[str], flips: Sequence[bool]) -> str:
 
 def _counting(people: Sequence[str], flips: Sequence[bool]) -> str:
     counts = accumulate(flips)
-    steps = (f"{name} {count:d}" if flip else name for name, flip, count in zip(people, flips, counts, strict=True))
+    steps = (f"{name} {'flips' if flip else 'leaves'} {count:d}" for name, flip, count in zip(people, flips, counts, strict=True))
     return _verdict("Count the flips: " + ", ".join(steps) + ".", "odd" if sum(flips) % 2 else "even", flips)
 
 
