@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from stillhouse.errors import RecipeError
-from tests.training.runs import Log, recipe, run, weights_hash, write_sums
+from tests.training.runs import Log, recipe, run, sums, weights_hash, write_sums
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
@@ -38,6 +38,14 @@ def test_a_finished_student_is_left_as_it_is(tmp_path: Path) -> None:
     before = (tmp_path / "work" / "student" / "artifact.json").read_bytes()
     assert run(plan, tmp_path / "data", tmp_path / "work").curve == {}
     assert (tmp_path / "work" / "student" / "artifact.json").read_bytes() == before
+
+
+def test_checkpoints_of_another_dataset_are_not_gone_on_with(tmp_path: Path) -> None:
+    write_sums(tmp_path / "data")
+    write_sums(tmp_path / "other", sums()[:-1])
+    run(recipe(tmp_path), tmp_path / "data", tmp_path / "work", stop_at=6)
+    with pytest.raises(RecipeError, match="another recipe or dataset"):
+        run(recipe(tmp_path), tmp_path / "other", tmp_path / "work")
 
 
 def test_checkpoints_of_another_recipe_are_not_gone_on_with(tmp_path: Path) -> None:
