@@ -97,8 +97,9 @@ class LocalBackend:
             pass  # raises while somebody else still holds the database, before a segment is touched
         for segment in self._spool.segments():
             writes = [Write(record["name"], record["arguments"], record["id"]) for record in self._spool.read(segment)]
-            if writes:
-                self._transaction(writes)
+            for write, outcome in zip(writes, self._transaction(writes) if writes else (), strict=True):
+                if outcome.error is not None:  # nobody waits for it any more: the log is the only place left to say so
+                    log.error("a %s kept in the spool was refused: %s", write.name, outcome.error)
             self._spool.remove(segment)
             log.info("replayed %d writes from the spool", len(writes))
 
