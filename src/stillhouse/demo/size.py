@@ -19,4 +19,4 @@ class Size(Record):
     steps: int = 3_000
     """Of the student's training, and of the control's."""
     batch_size: int = 32
-    learning_rate: float = 3e-3
+    learning_rate: float = 4e-3
