@@ -74,6 +74,20 @@ def test_of_two_ends_in_one_group_the_complete_one_wins(store: SqlStore) -> None
     assert payload.response == b"complete"
 
 
+def test_what_was_deleted_before_its_end_does_not_come_back(store: SqlStore) -> None:
+    begun, other = completion(metadata={"a": "1"}), completion()
+    futures = [store.begin_completion(begun, b"{}"), store.begin_completion(other, b"{}")]
+    assert store.delete_completions([begun.id]).result() == 1
+    futures += [store.finish_completion(ended(begun), b"whole"), store.finish_completion(ended(other), b"whole")]
+    for future in futures:
+        future.result()
+    assert [found.id for found in store.completions(ALL).items] == [other.id]
+    assert store.payload(begun.id) is None
+    store.begin_completion(begun, b"{}").result()  # an import, or the same exchange sent again
+    store.finish_completion(ended(begun), b"whole").result()
+    assert store.completion(begun.id) == ended(begun)
+
+
 def test_an_interrupted_exchange_may_still_end(store: SqlStore) -> None:
     begun = completion(state="interrupted")
     store.begin_completion(begun, b"{}").result()

@@ -62,7 +62,7 @@ class CompletionStore(Protocol):
         """What has come of a stream so far (replaces the last partial). A diagnostic, never a label."""
 
     def finish_completion(self, completion: Completion, response: bytes) -> Future[None]:
-        """How it ended. Idempotent by id; once a row is `complete` a second finish changes nothing."""
+        """How it ended. Idempotent by id; once a row is `complete`, or deleted, a finish changes nothing."""
 
     def completion(self, completion_id: str) -> Completion | None: ...
     def payload(self, completion_id: str) -> Payload | None: ...

@@ -44,21 +44,23 @@ def _save_partial(connection: Connection, dialect: Dialect, calls: Sequence[Argu
 
 
 def _finish(connection: Connection, dialect: Dialect, calls: Sequence[Arguments]) -> list[None]:
-    """Calls: {completion, response}. A `complete` row is left alone; one that never began is inserted (from the spool)."""
+    """Calls: {completion, response}. A `complete` row is left alone; one that is not there was deleted, and stays so.
+
+    (Its beginning always comes first: a group runs begins before ends, and the spool is replayed before anything else.)
+    """
     states = _states(connection, [call["completion"]["id"] for call in calls])
-    ended = {key for key, state in states.items() if state == "complete"}
+    open_ = {key for key, state in states.items() if state != "complete"}
     winners: dict[str, Arguments] = {}
     for call in calls:
         completion = call["completion"]
-        if completion["id"] not in ended:
+        if completion["id"] in open_:
             winners[completion["id"]] = call
             if completion["state"] == "complete":
-                ended.add(completion["id"])
+                open_.remove(completion["id"])
     if winners:
         connection.execute(dialect.upsert(completions), [_row(call) for call in winners.values()])
         _put_responses(connection, dialect, {key: call["response"] for key, call in winners.items()})
-        # The labels of a row that was there may have been edited meanwhile: they stay.
-        _insert_labels(connection, dialect, [call for key, call in winners.items() if key not in states])
+        # Its labels may have been edited since it began: they stay.
         connection.execute(dialect.insert_new(search_pending), [{"completion_id": key} for key in winners])
     return [None] * len(calls)
 
