@@ -60,6 +60,19 @@ def test_chunk_with_broken_data_is_malformed_and_left_alone() -> None:
     assert not Chunk(b": ping\n\n", None).malformed
 
 
+@pytest.mark.parametrize("index", ['"first"', "[0]", "{}", "1.5", "true", '"0"', "1e999"])
+def test_a_choice_whose_index_is_no_whole_number_is_malformed(index: str) -> None:
+    data = b'{"choices":[{"index":%b,"finish_reason":"stop"}]}' % index.encode()
+    chunk = Chunk(b"data: " + data + b"\n\n", data)
+    assert (chunk.malformed, chunk.finish_reasons) == (True, {})
+
+
+def test_a_choice_without_an_index_is_the_first() -> None:
+    for index in ({}, {"index": None}):
+        chunk = Chunk.build({"choices": [{**index, "finish_reason": "stop"}]})
+        assert (chunk.malformed, chunk.finish_reasons) == (False, {0: "stop"})
+
+
 def test_usage_of_nonsense_is_unknown() -> None:
     assert Usage.of({"usage": {"prompt_tokens": "3"}}).prompt_tokens is None
     assert Usage.of({}).completion_tokens is None

@@ -51,6 +51,16 @@ def test_faults(fault: dict[str, Any], state: str) -> None:
     assert state_of(stream_body(REQUEST, 1, fault)) == state
 
 
+def test_a_choice_whose_index_is_no_number_makes_the_stream_malformed() -> None:
+    broken = b'data: {"choices": [{"index": "first", "delta": {}, "finish_reason": "stop"}]}\n\n'
+    ending = Ending(1)
+    for chunk in iter_events(broken + stream_body(REQUEST, 1)):
+        ending.see(chunk)
+    state, problem = ending.verdict()
+    assert state == "malformed"
+    assert "index is no whole number" in (problem or "")
+
+
 def test_every_choice_needs_its_finish_reason() -> None:
     request = {**REQUEST, "n": 3}
     assert [state_of(stream_body(request, 1, {"no_finish": index}), 3) for index in range(3)] == ["truncated"] * 3

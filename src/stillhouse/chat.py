@@ -212,18 +212,25 @@ class Chunk:
 
     @property
     def malformed(self) -> bool:
-        """Whether it carries data that is neither a JSON object nor `[DONE]`."""
-        return self.data is not None and not self.is_done and self.body is None
+        """Whether it carries data that is neither `[DONE]` nor a JSON object whose choices say by a whole number which they are."""
+        if self.data is None or self.is_done:
+            return False
+        return self.body is None or any(type(_index(choice)) is not int for choice in self._choices)
 
     @property
     def finish_reasons(self) -> dict[int, str]:
         """Choice index -> finish reason, for the choices that end in this event."""
-        choices = (self.body or {}).get("choices")
         ended: dict[int, str] = {}
-        for choice in choices if isinstance(choices, list) else []:
-            if isinstance(choice, dict) and isinstance(choice.get("finish_reason"), str):
-                ended[int(choice.get("index") or 0)] = choice["finish_reason"]
+        for choice in self._choices:
+            index, reason = _index(choice), choice.get("finish_reason")
+            if type(index) is int and isinstance(reason, str):
+                ended[index] = reason
         return ended
+
+    @property
+    def _choices(self) -> list[dict[str, Any]]:
+        choices = (self.body or {}).get("choices")
+        return [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
 
     def with_id(self, identifier: str) -> Chunk:
         """The same event under another id; every other byte as it came. Events without a JSON body are returned as is."""
@@ -231,6 +238,12 @@ class Chunk:
             return self
         data = replace_value(self.data, "id", orjson.dumps(identifier))
         return Chunk(self.raw.replace(self.data, data), data)
+
+
+def _index(choice: dict[str, Any]) -> object:
+    """As it was sent; 0 where it was left out, as some servers do with a single choice."""
+    index = choice.get("index")
+    return 0 if index is None else index
 
 
 class ChatModel(Protocol):

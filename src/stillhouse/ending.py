@@ -37,9 +37,10 @@ class Ending:
             self.done = True
             return
         body = chunk.body
+        if chunk.malformed:
+            wrong = "an event is not a JSON object" if body is None else "a choice's index is no whole number"
+            self._malformed = self._malformed or f"{wrong}: {(chunk.data or b'')[:80]!r}"
         if body is None:
-            if chunk.data is not None:
-                self._malformed = self._malformed or f"an event is not a JSON object: {chunk.data[:80]!r}"
             return
         if body.get("error"):
             self._error = self._error or f"the upstream sent an error: {str(body['error'])[:200]}"
