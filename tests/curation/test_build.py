@@ -169,6 +169,13 @@ def test_the_fingerprint_depends_on_content_not_on_order(texts: list[str]) -> No
     assert made(*(an_example(text, "no") for text in texts)).fingerprint != expected
 
 
+def test_terms_are_those_of_the_upstreams_whose_answers_are_in_the_version() -> None:
+    twice = [an_example("Why?").model_copy(update={"source": source}) for source in ("completion:1", "completion:2")]
+    rows = collected(*twice, may_train={"open": "yes", "closed": "no: 2c", "unknown": "no: said by hand"})
+    rows.upstream_of = {"completion:1": "open", "completion:2": "closed"}
+    assert build("d", rows, Options(shares=(1, 0, 0))).may_train == {"open": "yes", "unknown": "no: said by hand"}
+
+
 def test_nothing_left_says_why() -> None:
     empty = collected()
     empty.left_out("not right by 'exact'", 3)

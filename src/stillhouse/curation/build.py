@@ -82,7 +82,7 @@ def build(name: str, collected: Collected, options: Options | None = None, *, re
         leaks=leaks,
         recipe={**(recipe or {}), **options.model_dump(mode="json"), **quarantine_list(collected)},
         teachers=teachers_of(examples, collected),
-        may_train=dict(collected.may_train),
+        may_train=terms_of(examples, collected),
     )
 
 
@@ -124,6 +124,13 @@ def reasons(removed: Counter[str]) -> str:
 def teachers_of(examples: Sequence[Example], collected: Collected) -> dict[str, int]:
     """Model -> rows of `examples` that it answered."""
     return dict(Counter(collected.teacher_of[source] for e in examples if (source := e.source or "") in collected.teacher_of))
+
+
+def terms_of(examples: Sequence[Example], collected: Collected) -> dict[str, str]:
+    """What `collected` says of upstreams' terms, without those whose answers were all left out on the way to `examples`."""
+    there = {collected.upstream_of.get(example.source or "") for example in examples}
+    gone = set(collected.upstream_of.values()) - there
+    return {upstream: terms for upstream, terms in collected.may_train.items() if upstream not in gone}
 
 
 def quarantine_list(collected: Collected) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stillhouse.chat import ChatRequest, Message
@@ -37,6 +37,8 @@ class Collected:
     """Reason -> rows left out."""
     teacher_of: dict[str, str] = field(default_factory=dict)
     """Source of an example -> model that answered it."""
+    upstream_of: dict[str, str] = field(default_factory=dict)
+    """Source of an example -> upstream that answered it."""
     may_train: dict[str, str] = field(default_factory=dict)
     """Upstream -> what its terms say; `no: ...` where they said so of any of its answers."""
     quarantined: list[tuple[str, Quarantined]] = field(default_factory=list)
@@ -50,9 +52,7 @@ class Collected:
 
     def kept(self, examples: Iterable[Example]) -> Collected:
         """The same account with fewer examples."""
-        return Collected(
-            list(examples), Counter(self.removed), self.teacher_of, self.may_train, self.quarantined, self.given_splits
-        )
+        return replace(self, examples=list(examples), removed=Counter(self.removed))
 
 
 def collect(
@@ -82,6 +82,7 @@ def collect(
         for example in _examples(completion, kept, finish_reasons, reference_key, collected):
             collected.examples.append(example)
             collected.teacher_of[example.source or ""] = completion.model
+            collected.upstream_of[example.source or ""] = completion.upstream
             collected.may_train = strictest(collected.may_train, {completion.upstream: completion.may_train})
     return collected
 
@@ -105,6 +106,7 @@ def joined(parts: Iterable[Collected]) -> Collected:
         whole.examples += part.examples
         whole.removed += part.removed
         whole.teacher_of |= part.teacher_of
+        whole.upstream_of |= part.upstream_of
         whole.may_train = strictest(whole.may_train, part.may_train)
         whole.quarantined += part.quarantined
         whole.given_splits |= part.given_splits

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from stillhouse.curation.build import Options, Version, in_order, quarantine_list, reasons, teachers_of
+from stillhouse.curation.build import Options, Version, in_order, quarantine_list, reasons, teachers_of, terms_of
 from stillhouse.curation.collect import Collected, strictest
 from stillhouse.curation.duplicates import EXACT, identity, without_duplicates
 from stillhouse.curation.leaks import LeakError, find_leaks, leaking_pairs
@@ -67,7 +67,7 @@ def extend(
         parents=(parent.fingerprint,),
         recipe={**(recipe or {}), **options.model_dump(mode="json"), **quarantine_list(new)},
         teachers=dict(Counter(parent.teachers) + Counter(teachers_of(added, new))),
-        may_train=strictest(parent.may_train, new.may_train),
+        may_train=strictest(parent.may_train, terms_of(added, new)),
     )
 
 
