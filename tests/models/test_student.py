@@ -181,6 +181,13 @@ async def test_beyond_the_queue_is_overload_and_then_there_is_room_again(folder:
         await model.close()
 
 
+async def test_more_choices_than_ever_fit_are_no_overload(folder: Path) -> None:
+    model = StudentModel(folder, model_id="student-1", queue=2, batch=1, threads=1)
+    with pytest.raises(UsageError, match="n = 4.* at most 3"):
+        await model.complete(ask(n=4))
+    await model.close()
+
+
 # -- leaving and dying -----------------------------------------------------------------------------------------------------
 
 

@@ -222,6 +222,11 @@ class StudentModel:
                 _send(process, {"abort": ticket})
 
     def _admit(self, choices: int) -> None:
+        if choices > self._capacity:  # waiting would not help
+            raise UsageError(
+                f"n = {choices}: the student '{self.model_id}' takes at most {self._capacity} answers at once, waiting ones "
+                "included. Ask for fewer."
+            )
         if self._taken + choices > self._capacity:
             wait = max(1.0, self._seconds)
             raise OverloadedError(
