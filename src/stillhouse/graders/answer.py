@@ -17,7 +17,8 @@ from stillhouse.graders.base import expected, verdict
 
 _NUMBER = re.compile(r"([-+]?(?:(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+))(%?)")
 """Sign, digits (thousands by commas or none), per cent. No exponents: nobody writes an answer like that."""
-_CURRENCY = str.maketrans("", "", "$€£¥")
+_PLAIN = str.maketrans({"\u2212": "-"} | dict.fromkeys("$€£¥"))
+"""The minus sign of typeset text becomes a hyphen, as programs write it; currency signs go."""
 
 
 class Answer:
@@ -37,5 +38,5 @@ def _equal_numbers(want: str, got: str) -> bool:
 
 def _number(text: str) -> tuple[Decimal, str] | None:
     """The number that `text` is, and `%` or nothing; a currency sign does not count. None when it is not one number."""
-    match = _NUMBER.fullmatch(unicodedata.normalize("NFKC", text).strip().translate(_CURRENCY))
+    match = _NUMBER.fullmatch(unicodedata.normalize("NFKC", text).strip().translate(_PLAIN))
     return match and (Decimal(match[1].replace(",", "")), match[2])
