@@ -24,7 +24,7 @@ DISTINCT = 5_000
 
 _ONSETS = (*"bcdfghjklmnprstvwz", "br", "dr", "fl", "gr", "kl", "pl", "sh", "st", "tr")
 _VOWELS = tuple("aeiou")
-_ENDS = ("", "", "", *"bcdfghklmnprstvwxyz")
+_ENDS: tuple[str, ...] = ("", "", "", *"bcdfghklmnprstvwxyz")
 _RUDE = re.compile(
     "coc|cok|cum|cun|dic|dik|fag|fai|fat|fuc|fuk|gai|jap|kil|kok|naz|nig|pak|pis|pus|rap|sex|shit|slu|suc|suk|tit|vag|wog"
 )
