@@ -48,6 +48,17 @@ def show(ctx: typer.Context, json: JsonFlag = False) -> None:
 
 
 @app.command()
+def half(ctx: typer.Context, json: JsonFlag = False) -> None:
+    """A result that holds half a surrogate pair, as prompts may: whole, and as the line of a stream."""
+    session: Session = ctx.obj
+    text = "cut \ud83d"
+    table = new_table("text")
+    table.add_row(text)
+    session.emit_line({"text": text}, text)
+    session.emit({"text": text}, lambda: table)
+
+
+@app.command()
 def plain(ctx: typer.Context, json: JsonFlag = False) -> None:
     """A result without a table of its own."""
     ctx.obj.emit(ROUTE)

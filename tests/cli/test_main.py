@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -93,6 +94,14 @@ def test_a_record_without_a_table_is_shown_field_by_field(run: Run, capsys: pyte
     assert "student-1" in capsys.readouterr().out
     assert run("failing", "plain", "--json") == 0
     assert orjson.loads(capsys.readouterr().out)["model"] == "student-1"
+
+
+def test_half_a_surrogate_pair_leaves_as_an_escape(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("failing", "half") == 0
+    assert capsys.readouterr().out.count("cut \\ud83d") == 2
+    assert run("failing", "half", "--json") == 0
+    line, _, whole = capsys.readouterr().out.partition("\n")
+    assert json.loads(line) == json.loads(whole) == {"text": "cut \ud83d"}
 
 
 def test_the_version(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from typing import Annotated, NamedTuple, NoReturn
 import typer
 
 from stillhouse import __version__
-from stillhouse.cli.output import Session, complain
+from stillhouse.cli.output import Session, complain, write_anything
 from stillhouse.errors import StillhouseError, UsageError
 
 
@@ -54,6 +54,7 @@ NOUNS = {
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    write_anything()
     try:
         build(arguments)(args=arguments, prog_name="stillhouse")
     except StillhouseError as exc:

@@ -5,8 +5,10 @@ Holds no knowledge of any verb. Pydantic, rich and the workspace are imported wh
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,16 +56,12 @@ class Session:
 
     def emit_json(self, value: Any) -> None:
         """One JSON document on stdout."""
-        import orjson
-
-        sys.stdout.write(orjson.dumps(_jsonable(value), option=orjson.OPT_INDENT_2).decode() + "\n")
+        sys.stdout.write(_json_text(value, indent=True) + "\n")
         sys.stdout.flush()
 
     def emit_line(self, value: Any, text: str) -> None:
         """One item of a stream that is still going on: a JSON line with `--json`, else `text`."""
-        import orjson
-
-        sys.stdout.write((orjson.dumps(_jsonable(value)).decode() if self.json else text) + "\n")
+        sys.stdout.write((_json_text(value) if self.json else text) + "\n")
         sys.stdout.flush()
 
     def say(self, text: str) -> None:
@@ -118,6 +116,22 @@ def when(seconds: float | None) -> str:
 def complain(message: str) -> None:
     """An error, on stderr, whatever `--quiet` says."""
     print(f"Error: {message}", file=sys.stderr, flush=True)
+
+
+def write_anything() -> None:
+    """From here on stdout takes every string; what its encoding cannot say (half a surrogate pair, in any) becomes an escape."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _json_text(value: Any, *, indent: bool = False) -> str:
+    import orjson
+
+    content = _jsonable(value)
+    try:
+        return orjson.dumps(content, option=orjson.OPT_INDENT_2 if indent else None).decode()
+    except TypeError:  # a lone surrogate somewhere (see chat.parse_json): it leaves as the escape that it came as
+        return json.dumps(content, indent=2 if indent else None)
 
 
 def _jsonable(value: Any) -> Any:
