@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field
@@ -66,3 +67,8 @@ class Dataset(Record):
     """Upstream -> `yes`, or `no: ` and the reason: copied from the completions."""
     waived_leaks: int = 0
     """Pairs the leak check found and somebody accepted by name."""
+
+
+def strictest(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, str]:
+    """Both accounts of upstreams' terms as one. Terms change; answers given under ones that forbid training stay forbidden."""
+    return {**first, **{name: terms for name, terms in second.items() if first.get(name, "yes") == "yes"}}

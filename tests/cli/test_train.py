@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from stillhouse.dataset import Example
 from stillhouse.formats.examples import write_dataset_folder
 from stillhouse.settings import Settings
 from stillhouse.stores.opening import open_store
-from stillhouse.workspace import dataset_folder
+from stillhouse.workspace import builtin_folder, dataset_folder
 from tests.cli.conftest import Stillhouse
 
 LINEAR = '[student]\nkind = "linear"\n'
@@ -87,6 +89,27 @@ def test_terms_that_forbid_training_are_kept_unless_overridden_by_name(
     assert "section 2c" in refused.err and "--allow-training lab" in refused.err
     assert stillhouse("train", "run", recipe, "--dataset", "small", "--allow-training", "other").code == 4
     ran = stillhouse("train", "run", recipe, "--dataset", "small", "--allow-training", "lab", "--json")
+    assert ran.code == 0, ran.err
+    model = stillhouse("models", "show", ran.json["result"]["artifact"], "--json").json
+    assert (model["overridden"], model["may_train"]) == (["lab"], FORBIDDEN)
+
+
+def test_the_terms_behind_a_white_box_teacher_count_like_the_datasets(
+    stillhouse: Stillhouse, data_dir: Path, tmp_path: Path
+) -> None:
+    put_dataset(data_dir, ["yes", "no"])
+    teacher = tmp_path / "teacher"
+    shutil.copytree(builtin_folder("teacher"), teacher)
+    manifest = json.loads((teacher / "artifact.json").read_bytes())
+    (teacher / "artifact.json").write_text(json.dumps({**manifest, "may_train": FORBIDDEN}))
+    recipe = (
+        '[student]\nkind = "causal"\nbase = "builtin:base"\n[training]\nsteps = 1\n[method]\nkind = "white-box"\n'
+        f"[teacher]\nmodel = '{teacher}'\n"
+    )
+    refused = stillhouse("train", "run", write(tmp_path, recipe), "--dataset", "small")
+    assert refused.code == 4
+    assert "section 2c" in refused.err and "--allow-training lab" in refused.err
+    ran = stillhouse("train", "run", write(tmp_path, recipe), "--dataset", "small", "--allow-training", "lab", "--json")
     assert ran.code == 0, ran.err
     model = stillhouse("models", "show", ran.json["result"]["artifact"], "--json").json
     assert (model["overridden"], model["may_train"]) == (["lab"], FORBIDDEN)

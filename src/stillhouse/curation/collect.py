@@ -7,13 +7,13 @@ student to break off.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stillhouse.chat import ChatRequest, Message
 from stillhouse.completion import Completion
-from stillhouse.dataset import Example, Split, example_id
+from stillhouse.dataset import Example, Split, example_id, strictest
 from stillhouse.errors import UsageError
 from stillhouse.formats.base import Quarantined, Row, check_strings, row_of_chat
 from stillhouse.grade import Grader
@@ -111,11 +111,6 @@ def joined(parts: Iterable[Collected]) -> Collected:
         whole.quarantined += part.quarantined
         whole.given_splits |= part.given_splits
     return whole
-
-
-def strictest(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, str]:
-    """Both accounts of upstreams' terms as one. Terms change; answers given under ones that forbid training stay forbidden."""
-    return {**first, **{name: terms for name, terms in second.items() if first.get(name, "yes") == "yes"}}
 
 
 async def keep_right(collected: Collected, grader: Grader) -> Collected:

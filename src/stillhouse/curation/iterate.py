@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from stillhouse.curation.build import Options, Version, in_order, quarantine_list, reasons, teachers_of, terms_of
-from stillhouse.curation.collect import Collected, strictest
+from stillhouse.curation.collect import Collected
 from stillhouse.curation.duplicates import EXACT, identity, without_duplicates
 from stillhouse.curation.leaks import LeakError, find_leaks, leaking_pairs
 from stillhouse.curation.similarity import gram_hashes
-from stillhouse.dataset import Dataset, Example
+from stillhouse.dataset import Dataset, Example, strictest
 from stillhouse.errors import UsageError
 from stillhouse.prompts import normalise
 

@@ -7,11 +7,12 @@ the worker needs nothing else.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 
+from stillhouse.artifact import Artifact
 from stillhouse.artifacts import load_manifest
-from stillhouse.dataset import Dataset
+from stillhouse.dataset import Dataset, strictest
 from stillhouse.errors import MissingExtraError, PermissionRefusedError, RecipeError, TrainingError
 from stillhouse.formats.examples import read_examples
 from stillhouse.ids import new_id
@@ -33,8 +34,9 @@ def plan_training(workspace: Workspace, recipe: Recipe, dataset: Dataset, *, all
     recipe = recipe.model_copy(update={"teacher": recipe.teacher.model_copy(update={"allow_training": allowed})})
     check_kind(recipe)
     check_length(recipe)
-    overridden = check_terms(dataset, allowed)
-    check_folders(workspace, recipe)
+    teacher = check_folders(workspace, recipe)
+    terms = dataset.may_train if teacher is None else strictest(dataset.may_train, teacher.may_train)
+    overridden = check_terms(terms, allowed)
     check_examples(workspace, dataset)
     return Run(
         id=new_id("run"),
@@ -66,27 +68,33 @@ def check_length(recipe: Recipe) -> None:
         raise RecipeError(f"[training] needs one of steps and epochs, and the recipe has {got}. Write e.g. steps = 600.")
 
 
-def check_terms(dataset: Dataset, allowed: Sequence[str]) -> tuple[str, ...]:
-    """The upstreams whose terms forbid training and were overridden by name. Raises PermissionRefusedError for any other."""
-    forbidden = {upstream: flag for upstream, flag in dataset.may_train.items() if flag != "yes"}
+def check_terms(terms: Mapping[str, str], allowed: Sequence[str]) -> tuple[str, ...]:
+    """The upstreams whose terms forbid training and were overridden by name. Raises PermissionRefusedError for any other.
+
+    `terms`: of the dataset's answers and of those that a teacher whose scores are learned from was itself trained on.
+    """
+    forbidden = {upstream: flag for upstream, flag in terms.items() if flag != "yes"}
     refused = {upstream: flag for upstream, flag in forbidden.items() if upstream not in allowed}
     if refused:
         reasons = "; ".join(f"{upstream}: {flag}" for upstream, flag in sorted(refused.items()))
         override = " ".join(f"--allow-training {upstream}" for upstream in sorted(refused))
         raise PermissionRefusedError(
-            f"The dataset holds answers of teachers whose terms forbid training on them ({reasons}). "
-            f"Build it without them, or, if you may, override by name: {override}"
+            f"The dataset holds answers of teachers, or the teacher was trained on answers, whose terms forbid training on them "
+            f"({reasons}). Do without them, or, if you may, override by name: {override}"
         )
     return tuple(sorted(forbidden))
 
 
-def check_folders(workspace: Workspace, recipe: Recipe) -> None:
-    """Base, tokenizer and teacher are where the recipe says, and the teacher can give what the method needs."""
+def check_folders(workspace: Workspace, recipe: Recipe) -> Artifact | None:
+    """Base, tokenizer and teacher are where the recipe says, and the teacher can give what the method needs.
+
+    Returns the manifest of a teacher whose scores are learned from; None where only answers are.
+    """
     for name in (recipe.student.base, recipe.student.tokenizer):
         if name:
             workspace.model_folder(name)
     if not isinstance(recipe.method, WhiteBox):
-        return
+        return None
     if recipe.student.kind != "causal":
         raise RecipeError(f"white-box needs a student with token scores; '{recipe.student.kind}' has none. Use kind = 'causal'.")
     if recipe.teacher.model is None:
@@ -96,9 +104,10 @@ def check_folders(workspace: Workspace, recipe: Recipe) -> None:
             f"white-box needs logits, and '{recipe.teacher.model}' is behind an API that gives text. "
             "Use a local teacher, or method = black-box."
         )
-    kind = load_manifest(workspace.model_folder(recipe.teacher.model)).kind
-    if kind != "causal":
-        raise RecipeError(f"white-box needs a teacher with token scores; '{recipe.teacher.model}' is of kind '{kind}'.")
+    teacher = load_manifest(workspace.model_folder(recipe.teacher.model))
+    if teacher.kind != "causal":
+        raise RecipeError(f"white-box needs a teacher with token scores; '{recipe.teacher.model}' is of kind '{teacher.kind}'.")
+    return teacher
 
 
 def check_examples(workspace: Workspace, dataset: Dataset) -> None:

@@ -85,7 +85,7 @@ def publish(student: Path, settings: Settings, run: Run, dataset: Dataset) -> Ar
 
 
 def lineage(run: Run, dataset: Dataset) -> dict[str, object]:
-    """What only the face knows about a student: which run, data, teacher and terms stand behind it."""
+    """What only the face knows about a student: which run, data and teacher stand behind it. (`train` knows their terms.)"""
     recipe = Recipe.model_validate(run.spec["recipe"])
     teacher = recipe.teacher.model or next(iter(sorted(dataset.teachers, key=lambda model: -dataset.teachers[model])), None)
     return {
@@ -93,7 +93,6 @@ def lineage(run: Run, dataset: Dataset) -> dict[str, object]:
         "run": run.id,
         "dataset": dataset.fingerprint,
         "teacher": teacher,
-        "may_train": dataset.may_train,
         "overridden": tuple(run.spec.get("overridden", ())),
         "recipe": run.spec["recipe"],
         "code_version": __version__,

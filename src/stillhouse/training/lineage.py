@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from stillhouse import __version__
-from stillhouse.artifacts import MANIFEST, write_manifest
-from stillhouse.dataset import Dataset
+from stillhouse.artifacts import MANIFEST, load_manifest, write_manifest
+from stillhouse.dataset import Dataset, strictest
 from stillhouse.errors import PermissionRefusedError, StoreError, TrainingError
 from stillhouse.files import remove_drafts, whole_folder
 from stillhouse.recipe import WhiteBox
@@ -17,12 +17,21 @@ from stillhouse.training.base import Job
 
 def check_terms(job: Job, dataset: Dataset) -> None:
     """Raises PermissionRefusedError where an upstream's terms forbid training and the recipe does not name it."""
-    for upstream, answer in dataset.may_train.items():
+    for upstream, answer in terms_of(job, dataset).items():
         if answer != "yes" and upstream not in job.recipe.teacher.allow_training:
+            where = f"dataset {dataset.name} holds" if upstream in dataset.may_train else "teacher was trained on"
             raise PermissionRefusedError(
-                f"The dataset {dataset.name} holds answers of '{upstream}', whose terms forbid training on them ({answer}). "
+                f"The {where} answers of '{upstream}', whose terms forbid training on them ({answer}). "
                 f'To do it all the same, name it in the recipe: [teacher] allow_training = ["{upstream}"].'
             )
+
+
+def terms_of(job: Job, dataset: Dataset) -> dict[str, str]:
+    """Upstream -> its terms, of the dataset's answers and, where its scores are learned from, of those behind the teacher."""
+    folder = job.teacher_folder if isinstance(job.recipe.method, WhiteBox) else None
+    if folder is None or not (folder / MANIFEST).is_file():
+        return dict(dataset.may_train)
+    return strictest(dataset.may_train, load_manifest(folder).may_train)
 
 
 def run_identity(job: Job, dataset: Dataset) -> str:
@@ -46,6 +55,7 @@ def finished(job: Job) -> bool:
 
 def write_student(job: Job, student: Student, dataset: Dataset, metrics: dict[str, float]) -> Path:
     """Save `student` into `work/student/`, all of it or nothing. Raises TrainingError when the disk refuses."""
+    terms = terms_of(job, dataset)
     try:
         with whole_folder(job.student_folder) as draft:
             student.save(draft)
@@ -56,10 +66,8 @@ def write_student(job: Job, student: Student, dataset: Dataset, metrics: dict[st
                 name=job.recipe.name,
                 dataset=dataset.fingerprint,
                 teacher=job.recipe.teacher.model,
-                may_train=dataset.may_train,
-                overridden=tuple(
-                    name for name in job.recipe.teacher.allow_training if dataset.may_train.get(name, "yes") != "yes"
-                ),
+                may_train=terms,
+                overridden=tuple(name for name in job.recipe.teacher.allow_training if terms.get(name, "yes") != "yes"),
                 recipe=job.recipe.model_dump(mode="json"),
                 metrics=metrics,
                 code_version=__version__,
