@@ -212,7 +212,7 @@ class Chunk:
 
     @property
     def malformed(self) -> bool:
-        """Whether it carries data that is neither `[DONE]` nor a JSON object whose choices say by a whole number which they are."""
+        """Whether it carries data that is neither `[DONE]` nor a JSON object whose choices are numbered."""
         if self.data is None or self.is_done:
             return False
         return self.body is None or any(type(_index(choice)) is not int for choice in self._choices)
