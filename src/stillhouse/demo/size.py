@@ -8,15 +8,15 @@ from stillhouse.records import Record
 class Size(Record):
     """The numbers of one demo."""
 
-    questions: int = 600
+    questions: int = 1_300
     """A task, for the teacher."""
-    samples: int = 2
+    samples: int = 1
     """Answers a question."""
     temperature: float | None = 0.7
     """None: not sent, for models that refuse it."""
     unseen: int = 150
     """Questions a task, for the evaluation."""
-    steps: int = 3_000
+    steps: int = 2_800
     """Of the student's training, and of the control's."""
     batch_size: int = 32
     learning_rate: float = 4e-3

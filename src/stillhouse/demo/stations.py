@@ -82,7 +82,7 @@ async def make_dataset(workspace: Workspace, client: Client, size: Size) -> Data
     ]
     whole = joined([right, _unseen(client, size)])
     whole.given_splits = True
-    version = build(DATASET, whole, Options(near_duplicates=None), recipe={"demo": size.model_dump(mode="json")})
+    version = build(DATASET, whole, Options(near_duplicates=None, leaks="drop"), recipe={"demo": size.model_dump(mode="json")})
     return save(version, workspace.dataset_folder, workspace.store)
 
 
