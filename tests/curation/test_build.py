@@ -145,9 +145,26 @@ def test_leaks_can_be_accepted_by_number_or_taken_out_of_train() -> None:
     accepted = build("d", collected(*leaky(), given_splits=True), Options(allow_leaks=2))
     assert (len(accepted.examples), len(accepted.leaks)) == (33, 2)
     dropped = build("d", collected(*leaky(), given_splits=True), Options(leaks="drop"))
-    assert dropped.removed == {"leak: asked in valid or test too": 2}
+    assert dropped.removed == {"leak: asked in a later split too": 2}
     assert sum(example.split != "train" for example in dropped.examples) == 3, "what is measured on stays whole"
     assert find_leaks(dropped.examples, 0.9) == []
+
+
+def test_a_prompt_in_valid_and_in_test_leaks_like_one_of_train() -> None:
+    asked = questions(4, words=25)
+    near = asked[2].replace("Question 2", "Question 22")
+    held_out = [an_example(asked[1], split="valid"), an_example(asked[1].upper(), split="test")]
+    held_out += [an_example(asked[2], split="valid"), an_example(near, split="test"), an_example(asked[3], split="valid")]
+    rows = collected(an_example(asked[0]), *held_out, given_splits=True)
+    with pytest.raises(LeakError, match="found 2 pairs .* 1 equal, 1 nearly") as caught:
+        build("d", rows)
+    assert [(leak.seen_split, leak.split) for leak in caught.value.leaks] == [("valid", "test")] * 2
+    dropped = build("d", rows, Options(leaks="drop"))
+    assert [(example.split, prompts([example])[0]) for example in dropped.examples if example.split != "test"] == [
+        ("train", asked[0]),
+        ("valid", asked[3]),
+    ]
+    assert sum(example.split == "test" for example in dropped.examples) == 2, "test stays whole"
 
 
 def test_near_duplicates_that_tie_everything_together_are_an_error_not_a_split_of_one() -> None:

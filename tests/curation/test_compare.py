@@ -47,7 +47,7 @@ def test_a_file_that_was_edited_is_found(tmp_path: Path) -> None:
         ([an_example("a", " ")], "has an empty answer"),
         ([an_example("a"), an_example("a")], "stands 2 times"),
         ([an_example("a").model_copy(update={"group": "sha256:0"})], "a group that is not its prompt's hash"),
-        ([an_example("a"), an_example("A", split="test")], "1 pairs leak"),
+        ([an_example("a"), an_example("A", split="test")], "1 pairs stand in two splits"),
     ],
 )
 def test_rows_that_should_not_be_are_found(tmp_path: Path, rows: list, problem: str) -> None:  # type: ignore[type-arg]

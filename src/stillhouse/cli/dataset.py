@@ -28,7 +28,7 @@ NearLeaks = Annotated[
 ]
 Split = Annotated[str, typer.Option("--split", metavar="SHARES", help="Of train, valid and test.")]
 Seed = Annotated[int, typer.Option("--seed", help="Another one draws another split.")]
-DropLeaks = Annotated[bool, typer.Option("--drop-leaks", help="Take out of train what valid or test ask too.")]
+DropLeaks = Annotated[bool, typer.Option("--drop-leaks", help="Take out of train and valid what a later split asks too.")]
 AllowLeaks = Annotated[int, typer.Option("--allow-leaks", min=0, help="Accept so many pairs, and write it down.")]
 
 

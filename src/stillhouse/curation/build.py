@@ -22,7 +22,7 @@ from stillhouse.stores.base import Store
 
 QUARANTINE_KEPT = 1000
 """Rows put aside that the manifest names one by one; all are counted."""
-LEAK = "leak: asked in valid or test too"
+LEAK = "leak: asked in a later split too"
 
 
 class Options(Record):
@@ -36,7 +36,7 @@ class Options(Record):
     near_leaks: float | None = Field(default=NEAR_LEAKS, gt=0, le=1)
     """Similarity from which two prompts must not stand on different sides. None: only equal ones must not."""
     leaks: Literal["fail", "drop"] = "fail"
-    """What happens when the leak check finds pairs: an error, or the train rows go."""
+    """What happens when the leak check finds pairs: an error, or the rows of the earlier split go, so that test stays whole."""
     allow_leaks: int = Field(default=0, ge=0)
     """Up to so many pairs are accepted, and written down in the manifest."""
 
@@ -140,10 +140,10 @@ def quarantine_list(collected: Collected) -> dict[str, Any]:
 
 
 def _without_leaks(examples: list[Example], options: Options) -> tuple[list[Example], list[Leak], int]:
-    """The examples that may stay, the leaks accepted, and how many train rows went."""
+    """The examples that may stay, the leaks accepted, and how many rows went."""
     if options.leaks == "drop":
-        leaking = {train.id for train, _, _ in leaking_pairs(examples, options.near_leaks)}
-        kept = [example for example in examples if example.split != "train" or example.id not in leaking]
+        leaking = {(seen.split, seen.id) for seen, _, _ in leaking_pairs(examples, options.near_leaks)}
+        kept = [example for example in examples if (example.split, example.id) not in leaking]
         return kept, [], len(examples) - len(kept)
     leaks = find_leaks(examples, options.near_leaks)
     if len(leaks) > options.allow_leaks:

@@ -95,4 +95,4 @@ def _new_leaks(dataset: Dataset, examples: Sequence[Example]) -> list[str]:
     leaks = find_leaks(examples, dataset.recipe.get("near_leaks", NEAR_LEAKS))
     if len(leaks) <= dataset.waived_leaks:
         return []
-    return [f"{len(leaks)} pairs leak from train, {dataset.waived_leaks} were accepted:\n{pairs_shown(leaks)}"]
+    return [f"{len(leaks)} pairs stand in two splits, {dataset.waived_leaks} were accepted:\n{pairs_shown(leaks)}"]

@@ -131,7 +131,7 @@ def _not_held_out(
     """The new rows that ask nothing of valid and test."""
     new = {example.id for example in fresh}
     # Beside all the parent's rows: what counts as the template they share depends on who is there.
-    leaking = {train.id for train, _, _ in leaking_pairs([*examples, *fresh], near) if train.id in new}
+    leaking = {seen.id for seen, _, _ in leaking_pairs([*examples, *fresh], near) if seen.id in new}
     kept = [example for example in fresh if example.id not in leaking]
     removed[HELD_OUT] += len(fresh) - len(kept)
     return kept
