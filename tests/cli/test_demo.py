@@ -64,7 +64,7 @@ def test_the_alias_is_the_students_at_the_end_and_can_be_rolled_back(toured: dic
 
 @pytest.mark.slow
 def test_every_station_tells_how_long_it_took(toured: dict[str, Any]) -> None:
-    assert list(toured["seconds"]) == ["start", "ask", "dataset", "student", "control", "evaluate", "deploy"]
+    assert list(toured["seconds"]) == ["start", "ask", "dataset", "train", "evaluate", "deploy"]
     for seconds in toured["seconds"].values():
         assert f"{seconds:.1f} s" in toured["talk"]
 

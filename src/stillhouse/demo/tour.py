@@ -102,12 +102,12 @@ async def _collect(workspace: Workspace, screen: Screen, size: Size, client: Cli
 
 
 def _train(workspace: Workspace, screen: Screen, size: Size, teacher: str, dataset: Dataset) -> tuple[Artifact, Artifact]:
-    """The student and its control, each a run like any other."""
-    with screen.station("student", "The student learns the teacher's reasoning"):
-        student = stations.train(workspace, stations.recipe(size, teacher, rationale=True), dataset, screen.watch)
-        screen.say(f"   {student.id}: {student.parameters:,} parameters")
-    with screen.station("control", "A control of the same size learns the answers alone"):
-        control = stations.train(workspace, stations.recipe(size, teacher, rationale=False), dataset, screen.watch)
+    """The student and its control, each a run like any other, both at once."""
+    with screen.station("train", "The student learns the teacher's reasoning; a control of its size learns the answers alone"):
+        recipes = [stations.recipe(size, teacher, rationale=rationale) for rationale in (True, False)]
+        runs = [stations.start_training(workspace, recipe, dataset) for recipe in recipes]
+        student, control = [stations.trained(workspace, run, screen.watch) for run in runs]
+        screen.say(f"   {student.id}: {student.parameters:,} parameters; the control: {control.id}")
     return student, control
 
 
