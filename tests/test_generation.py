@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stillhouse.chat import ChatRequest
 from stillhouse.errors import UsageError
-from stillhouse.generation import REFUSED, Generation, read_generation
+from stillhouse.generation import REFUSED, Generation, read_generation, text_of
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -53,3 +53,17 @@ def test_what_a_student_cannot_do_is_refused_by_name(name: str) -> None:
     request = ChatRequest.build("x", [{"role": "user", "content": "hi"}], **{name: {"50256": -100}})
     with pytest.raises(UsageError, match=f"'{name}' is not supported by a student"):
         read_generation(request)
+
+
+def test_the_text_of_a_message() -> None:
+    assert text_of({"role": "user", "content": None}) == ""
+    assert text_of({"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}) == "ab"
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [([{"type": "input_audio"}], "'input_audio'"), ([{"type": "text", "text": 5}], "'text'"), (["a"], "'str'"), (5, "got int")],
+)
+def test_content_that_is_no_text_is_refused_by_its_type(content: object, named: str) -> None:
+    with pytest.raises(UsageError, match=named):
+        text_of({"role": "user", "content": content})

@@ -79,17 +79,22 @@ def _plain(message: object) -> Message:
     """`role` and `content` as a string; text parts are joined. Raises UsageError for images, sound and files."""
     if not isinstance(message, dict) or not isinstance(message.get("role"), str):
         raise UsageError("'messages' must be a list of objects with a 'role' and a 'content'.")
+    return {"role": message["role"], "content": text_of(message)}
+
+
+def text_of(message: Message) -> str:
+    """The text of a message as a student reads it: its string, or its text parts joined. Raises UsageError for anything else."""
     content = message.get("content")
-    if isinstance(content, list):
-        content = "".join(_text_of(part) for part in content)
     if content is None:
-        content = ""
-    if not isinstance(content, str):
+        return ""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
         raise UsageError(f"A message's 'content' must be a string or a list of parts, got {type(content).__name__}.")
-    return {"role": message["role"], "content": content}
+    return "".join(_part_text(part) for part in content)
 
 
-def _text_of(part: object) -> str:
+def _part_text(part: object) -> str:
     if isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str):
         return str(part["text"])
     kind = part.get("type") if isinstance(part, dict) else type(part).__name__

@@ -10,9 +10,9 @@ from stillhouse.curation import collect, keep_right
 from stillhouse.curation.collect import joined
 from stillhouse.dataset import Example
 from stillhouse.errors import UsageError
+from stillhouse.generation import text_of
 from stillhouse.grade import Grade
 from stillhouse.stores.base import Payload
-from stillhouse.students.base import text_of
 from tests.curation.examples import a_completion, a_payload, an_example, collected, prompts, said
 
 

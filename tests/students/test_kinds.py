@@ -9,7 +9,7 @@ import pytest
 
 from stillhouse.errors import UsageError
 from stillhouse.students import STUDENTS
-from stillhouse.students.base import Student, last_user_text, refuse_unsafe_files, text_of
+from stillhouse.students.base import Student, last_user_text, refuse_unsafe_files
 from tests.students.tiny import tiny_spec, write_tokenizer
 
 
@@ -51,9 +51,5 @@ def test_what_is_saved_runs_no_code(tmp_path: Path, kind: str) -> None:
         STUDENTS.resolve(kind).load(tmp_path / "saved")
 
 
-def test_the_text_of_a_message() -> None:
-    assert text_of({"role": "user", "content": None}) == ""
-    assert text_of({"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}) == "ab"
-    with pytest.raises(UsageError, match="'input_audio'"):
-        text_of({"role": "user", "content": [{"type": "input_audio"}]})
+def test_the_last_user_text_is_what_a_classifier_reads() -> None:
     assert last_user_text([*CHATS[0], {"role": "assistant", "content": "card"}]) == "where is my card"

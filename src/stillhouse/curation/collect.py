@@ -16,10 +16,10 @@ from stillhouse.completion import Completion
 from stillhouse.dataset import Example, Split, example_id, strictest
 from stillhouse.errors import UsageError
 from stillhouse.formats.base import Quarantined, Row, check_strings, row_of_chat
+from stillhouse.generation import text_of
 from stillhouse.grade import Grader
 from stillhouse.prompts import prompt_hash
 from stillhouse.stores.base import Payload
-from stillhouse.students.base import text_of
 from stillhouse.transcript import assemble, prompt_messages
 
 REFERENCE_KEY = "reference"
@@ -150,10 +150,12 @@ def example_of(row: Row, *, source: str, split: Split = "train") -> Example:
 
 def _plain(message: Message) -> Message:
     """A content that is a list of texts and nothing else becomes one text, the one that a student reads when it is asked so."""
-    content = message.get("content")
-    if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
+    if not isinstance(message.get("content"), list):
+        return message
+    try:
         return {**message, "content": text_of(message)}
-    return message
+    except UsageError:
+        return message
 
 
 def _examples(

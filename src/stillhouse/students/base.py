@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from stillhouse.chat import Message
 from stillhouse.errors import UsageError
+from stillhouse.generation import text_of
 
 UNSAFE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5", ".py", ".so"})
 """Files that can run code when they are loaded, or that hold weights in a form that can."""
@@ -36,20 +37,6 @@ class Student(Protocol):
     @classmethod
     def load(cls, folder: Path) -> Student:
         """Raises UsageError for a folder that is not of this kind or holds files that could run code."""
-
-
-def text_of(message: Message) -> str:
-    """The text of a message: its string, or its text parts joined. Raises UsageError for parts that are not text."""
-    content: Any = message.get("content")
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    kinds = [part.get("type") if isinstance(part, dict) else type(part).__name__ for part in content]
-    if any(kind != "text" for kind in kinds):
-        other = next(kind for kind in kinds if kind != "text")
-        raise UsageError(f"This student reads text only, and the message has a part of type '{other}'.")
-    return "".join(str(part.get("text") or "") for part in content)
 
 
 def last_user_text(chat: Sequence[Message]) -> str:

@@ -22,9 +22,10 @@ from transformers.utils import logging as transformers_logging
 from stillhouse.chat import Message
 from stillhouse.dataset import Example
 from stillhouse.errors import RecipeError, TrainingError, UsageError
+from stillhouse.generation import text_of
 from stillhouse.recipe import Student as StudentSpec
 from stillhouse.records import canonical_json
-from stillhouse.students.base import refuse_unsafe_files, text_of
+from stillhouse.students.base import refuse_unsafe_files
 
 transformers_logging.disable_progress_bar()  # it would draw bars of its own on stderr while loading and saving
 
