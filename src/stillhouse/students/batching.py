@@ -21,6 +21,7 @@ from stillhouse.generation import Generation, Piece
 from stillhouse.students.sampling import choose
 from stillhouse.students.slots import SlotCache
 from stillhouse.students.text_stream import TextStream
+from stillhouse.students.token_bytes import TokenBytes
 
 PROMPT_TOKENS_PER_STEP = 4096
 """Padded prompt tokens that may join in one step, so that a flood of prompts does not stall the rows under way."""
@@ -74,6 +75,7 @@ class BatchingEngine:
         self._batch = batch
         self.context = context_of(self._network.config)
         self._ends = _end_tokens(student)
+        self._bytes = TokenBytes(student.tokenizer)
         self._cache = SlotCache(self._network.config.get_text_config().num_hidden_layers, batch)
         self._waiting: deque[Row] = deque()
         self._rows: list[Row] = []
@@ -243,7 +245,7 @@ class BatchingEngine:
 
     def _entry(self, token: int, logprob: float) -> dict[str, Any]:
         text = str(self._student.tokenizer.decode([token]))
-        return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+        return {"token": text, "logprob": logprob, "bytes": self._bytes.of(token, text)}
 
 
 def context_of(config: Any) -> int:
