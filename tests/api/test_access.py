@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from stillhouse.api.access import Access, Policy, is_loopback
+from stillhouse.api.access import Access, MissingKeyError, Policy, is_loopback
 from stillhouse.api.endpoint import Endpoint
 from stillhouse.api.routes import refuse_unclassified
 from stillhouse.app import App
@@ -164,3 +164,12 @@ def test_access_is_closed_from_the_start_on_an_open_bind(settings: Settings) -> 
     access = Access(settings.model_copy(update={"host": "0.0.0.0"}))
     with pytest.raises(Exception, match="stillhouse key create"):
         access.check(Policy.KEY, {"headers": []})
+
+
+def test_a_mistyped_key_is_told_from_an_unknown_one_and_neither_is_repeated(settings: Settings) -> None:
+    access, secret = Access(settings), new_secret()
+    access.set_keys([key(new_secret())])
+    for sent, told in [(secret, "not known here, or was revoked"), (secret[:-1], "mistyped"), ("sk-other", "mistyped")]:
+        with pytest.raises(MissingKeyError, match=told) as refused:
+            access.check(Policy.KEY, {"headers": [(b"authorization", f"Bearer {sent}".encode())]})
+        assert sent not in str(refused.value)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from stillhouse.api.asgi import Scope
 from stillhouse.errors import PermissionRefusedError
-from stillhouse.keys import Key, hash_secret
+from stillhouse.keys import PREFIX, Key, hash_secret, well_formed
 from stillhouse.settings import Settings
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -85,8 +85,13 @@ class Access:
     def _check_key(self, secret: str) -> None:
         if not secret:
             raise MissingKeyError("No API key was sent. Make one with: stillhouse key create NAME")
-        if hash_secret(secret) not in self._hashes:
-            raise MissingKeyError("The API key is not valid, or was revoked. See the keys with: stillhouse key list")
+        if hash_secret(secret) in self._hashes:
+            return
+        if not well_formed(secret):  # told by its checksum alone, which says nothing of the keys there are
+            raise MissingKeyError(
+                f"The API key is mistyped, cut off, or no Stillhouse key: those begin with {PREFIX} and end in a checksum."
+            )
+        raise MissingKeyError("The API key is not known here, or was revoked. See the keys with: stillhouse key list")
 
 
 def is_loopback(host: str) -> bool:
