@@ -16,7 +16,7 @@ class Size(Record):
     """None: not sent, for models that refuse it."""
     unseen: int = 150
     """Questions a task, for the evaluation."""
-    steps: int = 2_800
+    steps: int = 3_400
     """Of the student's training, and of the control's."""
     batch_size: int = 32
     learning_rate: float = 4e-3

@@ -14,7 +14,7 @@ from itertools import accumulate, islice
 from stillhouse.tasks.base import Question, conclude
 from stillhouse.tasks.words import Pool, distinct_names
 
-PEOPLE = range(2, 6)
+PEOPLE = range(2, 5)
 """How many people a question may have."""
 
 _HEADS, _TAILS = "heads", "tails"
@@ -25,7 +25,7 @@ _CLOSINGS = ("Is it still heads up?", "Is the coin still heads up?")
 
 
 def coin_flip(count: int, seed: int = 0, pool: Pool = "teach") -> list[Question]:
-    """`count` questions of two to five people."""
+    """`count` questions of two to four people."""
     return list(islice(_questions(seed, pool), count))
 
 
