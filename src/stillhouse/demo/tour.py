@@ -90,7 +90,7 @@ async def _collect(workspace: Workspace, screen: Screen, size: Size, client: Cli
     """The teacher is asked, the gateway keeps it, the right answers become a dataset."""
     asked = stations.questions(size.questions, "learn")
     total = len(asked) * size.samples
-    with screen.station("ask", f"{len(asked):,} questions, {size.samples} samples each, through the openai SDK with store=True"):
+    with screen.station("ask", f"{total:,} requests, {len(asked):,} questions, through the openai SDK with store=True"):
         screen.say(f"   for example: {asked[0].text}")
         with screen.bar("answered") as tick:
             await client.ask_all(asked, samples=size.samples, temperature=size.temperature, done=lambda done: tick(done, total))
