@@ -26,7 +26,9 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "5  verbs: each takes what it needs as arguments": (
         *("apply", "metering", "capture", "curation", "labelling", "training", "evaluation", "routing"),
     ),
-    "6  faces: names are resolved and parts joined here": (*("workspace", "gateway", "loop", "jobs", "api", "app", "server"),),
+    "6  faces: names are resolved and parts joined here": (
+        *("workspace", "gateway", "sources", "loop", "jobs", "api", "app", "server"),
+    ),
     "7  the command line": ("demo", "cli"),
 }
 """Floor -> its rooms, in reading order. The one list: tests/test_architecture.py holds the code to it."""

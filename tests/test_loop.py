@@ -26,7 +26,9 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
     workspace.close()
 
 
-def capture(workspace: Workspace, model: str, question: str, answer: str, reference: str = "") -> None:
+def capture(
+    workspace: Workspace, model: str, question: str, answer: str, reference: str = "", finish_reason: str = "stop"
+) -> None:
     """What the gateway would have kept."""
     metadata = {"reference": reference} if reference else {}
     common = {
@@ -39,10 +41,10 @@ def capture(workspace: Workspace, model: str, question: str, answer: str, refere
     }
     request = orjson.dumps({"model": model, "messages": [{"role": "user", "content": question}]})
     message = {"role": "assistant", "content": answer}
-    response = orjson.dumps({"choices": [{"index": 0, "finish_reason": "stop", "message": message}]})
+    response = orjson.dumps({"choices": [{"index": 0, "finish_reason": finish_reason, "message": message}]})
     started = Completion.model_validate({**common, "state": "started", "metadata": metadata})
     workspace.store.begin_completion(started, request).result()
-    done = started.model_copy(update={"state": "complete", "finish_reason": "stop", "may_train": "no: 2c"})
+    done = started.model_copy(update={"state": "complete", "finish_reason": finish_reason, "may_train": "no: 2c"})
     workspace.store.finish_completion(done, response).result()
 
 
@@ -53,6 +55,13 @@ async def test_a_dataset_of_stored_completions_keeps_teacher_and_terms(workspace
     dataset = await make_dataset(workspace, DataSource(completions={"model": "big"}, name="sums"))
     assert (sum(dataset.counts.values()), dataset.teachers, dataset.may_train) == (20, {"big": 20}, {"lab": "no: 2c"})
     assert workspace.dataset("sums") == dataset
+
+
+async def test_answers_that_ended_otherwise_are_taken_when_the_filter_asks_for_them(workspace: Workspace) -> None:
+    for number in range(10):
+        capture(workspace, "big", f"Count to {number}.", "1, 2", finish_reason="length" if number % 2 else "stop")
+    dataset = await make_dataset(workspace, DataSource(completions={"finish_reason": "length"}, name="long"))
+    assert (sum(dataset.counts.values()), dataset.teachers) == (5, {"big": 5})
 
 
 async def test_a_student_of_ours_is_no_teacher_unless_it_is_named(workspace: Workspace) -> None:

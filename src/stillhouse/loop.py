@@ -6,21 +6,18 @@ What runs for long runs where it always does (training in a detached process); h
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from stillhouse.artifact import Artifact
 from stillhouse.artifacts import MANIFEST
-from stillhouse.completion import Completion, CompletionQuery
-from stillhouse.curation import Collected, Options, build, collect, collect_rows, keep_right, save
-from stillhouse.curation.collect import joined
+from stillhouse.completion import CompletionQuery
+from stillhouse.curation import Collected, Options, build, keep_right, save
 from stillhouse.dataset import Dataset, Split
 from stillhouse.errors import RecipeError, TrainingError
 from stillhouse.evaluation import Plan
 from stillhouse.evaluation.evaluating import Progress
-from stillhouse.formats import FORMATS, format_of
 from stillhouse.grade import Report
 from stillhouse.jobs import local
 from stillhouse.jobs.evaluations import evaluate_models
@@ -28,9 +25,9 @@ from stillhouse.jobs.planning import plan_training
 from stillhouse.recipe import DataSource, Recipe
 from stillhouse.records import Record
 from stillhouse.run import Run
+from stillhouse.sources import read_files, read_stored
 from stillhouse.workspace import Workspace
 
-PAGE = 1000
 CONCURRENCY = 8
 """Questions under way at once while evaluating; latencies are measured under this load."""
 
@@ -87,7 +84,10 @@ async def make_dataset(workspace: Workspace, source: DataSource) -> Dataset:
         )
     if source.dataset is not None:
         return workspace.dataset(source.dataset)
-    collected = _read_files(source) if source.completions is None else _collect(workspace, source.completions)
+    if source.completions is None:
+        collected = _read_files(source)
+    else:
+        collected = read_stored(workspace, CompletionQuery.model_validate(source.completions))
     if source.only_right is not None:
         collected = await keep_right(collected, workspace.grader(source.only_right))
     # A test file of its own is somebody's benchmark: its rows stay (copies of one count once); train rows that ask the same go.
@@ -141,33 +141,11 @@ def _roles(workspace: Workspace, recipe: Recipe, artifact: Artifact) -> dict[str
 
 
 def _read_files(source: DataSource) -> Collected:
-    """Rows of the named files, each file a split of its own; with a train file alone, the splits are drawn."""
+    """Rows of the named files, each file a split of its own; without a test file, the splits are drawn."""
     files: dict[Split, str | None] = {"train": source.train, "valid": source.valid, "test": source.test}
-    parts = []
-    for split, name in files.items():
-        if name is not None:
-            path = Path(name)
-            parts.append(collect_rows(FORMATS.resolve(format_of(path))().read(path), file=path.name, split=split))
-    whole = joined(parts)
+    whole = read_files({split: None if name is None else Path(name) for split, name in files.items()})
     whole.given_splits = source.test is not None
     return whole
-
-
-def _collect(workspace: Workspace, filters: dict[str, Any]) -> Collected:
-    """What the gateway stored. Students trained here are no teachers, unless the filter asks for one by name."""
-    query = CompletionQuery.model_validate({**filters, "limit": PAGE, "order": "asc"})
-    students = {artifact.id for artifact in workspace.store.artifacts() if artifact.run is not None} - {query.model}
-    return collect(_completions(workspace, query), workspace.store.payload, not_by=students)
-
-
-def _completions(workspace: Workspace, query: CompletionQuery) -> Iterator[Completion]:
-    """All that match, page by page."""
-    while True:
-        page = workspace.store.completions(query)
-        yield from page.items
-        if not page.has_more:
-            return
-        query = query.model_copy(update={"after": page.items[-1].id})
 
 
 def _counts(dataset: Dataset) -> str:

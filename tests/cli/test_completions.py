@@ -13,9 +13,10 @@ from typing import Any
 import orjson
 import pytest
 
-from stillhouse.cli.filters import completion_query, every
+from stillhouse.cli.filters import completion_query
 from stillhouse.cli.main import main
 from stillhouse.settings import Settings
+from stillhouse.stores.base import every
 from stillhouse.workspace import Workspace
 
 Run = Callable[..., Any]

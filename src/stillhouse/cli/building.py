@@ -1,27 +1,24 @@
-"""What `dataset build` and `dataset import` do between their options and the verbs: find the rows, choose the parent.
+"""What `dataset build` does between its options and the verbs: choose the parent, and of the rows those that it needs.
 
-Names are looked up here (formats, graders, reports); what is done with the rows is `curation`'s and `evaluation`'s.
+Names are looked up here (graders, reports); what is done with the rows is `curation`'s and `evaluation`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from stillhouse import curation, evaluation
-from stillhouse.cli.filters import every
 from stillhouse.completion import CompletionQuery
 from stillhouse.curation import Collected, Options, Version
-from stillhouse.curation.collect import WHOLE, joined
 from stillhouse.curation.duplicates import identity
 from stillhouse.curation.similarity import prompt_text
-from stillhouse.dataset import SPLITS, Dataset, Example, Split
+from stillhouse.dataset import SPLITS, Dataset, Example
 from stillhouse.errors import UsageError
-from stillhouse.formats import FORMATS, format_of
 from stillhouse.formats.examples import read_examples
 from stillhouse.jobs.evaluations import find_report, report_rows
+from stillhouse.sources import read_stored
 from stillhouse.workspace import Workspace
 
 
@@ -42,7 +39,7 @@ async def build_version(workspace: Workspace, wanted: Wanted, say: Callable[[str
     """A version of stored completions: a first one, or the next of a parent's. Raises UsageError, LeakError."""
     if (wanted.parent is not None) + (wanted.report is not None) + (wanted.name is not None) != 1:
         raise UsageError("Say one of: a NAME for a new dataset, --extend DATASET, or --from-report REPORT.")
-    collected = _collect(workspace, wanted.query)
+    collected = read_stored(workspace, wanted.query)
     if wanted.only_right is not None:
         collected = await curation.keep_right(collected, workspace.grader(wanted.only_right))
     filters = wanted.query.model_dump(mode="json", exclude_defaults=True)
@@ -53,26 +50,6 @@ async def build_version(workspace: Workspace, wanted: Wanted, say: Callable[[str
         return _from_report(workspace, wanted, collected, recipe, say)
     parent = workspace.dataset(wanted.parent or "")
     return curation.extend(parent, _examples(workspace, parent), collected, wanted.options, recipe=recipe)
-
-
-def read_files(files: Mapping[Split, Path | None], format_: str | None, encoding: str) -> Collected:
-    """The rows of files, each one split; a train file alone is to be split. Raises FormatError, NotFoundError."""
-    parts = []
-    for split, path in files.items():
-        if path is not None:
-            kind = FORMATS.resolve(format_ or format_of(path))()
-            parts.append(curation.collect_rows(kind.read(path, encoding=encoding), file=path.name, split=split))
-    collected = joined(parts)
-    collected.given_splits = len(parts) > 1
-    return collected
-
-
-def _collect(workspace: Workspace, query: CompletionQuery) -> Collected:
-    """What the gateway stored. Students trained here are no teachers, unless one is asked for by --model."""
-    store = workspace.store
-    students = {artifact.id for artifact in store.artifacts() if artifact.run is not None} - {query.model}
-    endings = (query.finish_reason or WHOLE,)
-    return curation.collect(every(store, query), store.payload, finish_reasons=endings, not_by=students)
 
 
 def _from_report(

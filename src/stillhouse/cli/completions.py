@@ -89,12 +89,14 @@ def tag(
     json: JsonFlag = False,
 ) -> None:
     """Add or remove tags on what the filters (or --id) choose."""
+    from stillhouse.stores.base import every
+
     session: Session = ctx.obj
     if not add and not remove:
         raise UsageError("Say what to change: --add TAG or --remove TAG.")
     store = session.workspace.store
     query = filters.completion_query(model, metadata, since, until, finish_reason, text)
-    ids = completion or [found.id for found in filters.every(store, query)]
+    ids = completion or [found.id for found in every(store, query)]
     chunks = [ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK)]
     tagged = sum(store.tag_completions(chunk, add=add or (), remove=remove or ()).result() for chunk in chunks)
     session.emit({"tagged": tagged})
@@ -144,12 +146,14 @@ def purge(
     json: JsonFlag = False,
 ) -> None:
     """Delete what the filters choose, for good: rows, contents, search index. Datasets made of them stay."""
+    from stillhouse.stores.base import every
+
     session: Session = ctx.obj
     if not everything and not any((model, metadata, since, until, finish_reason, text, tag)):
         raise UsageError("Say which: a filter (--until 90d, --metadata user=7, ...), or --all.")
     store = session.workspace.store
     query = filters.completion_query(model, metadata, since, until, finish_reason, text, tag, any_state=any_state or everything)
-    ids = [found.id for found in filters.every(store, query)]
+    ids = [found.id for found in every(store, query)]
     chunks = [ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK)] if yes else []
     deleted = sum(store.delete_completions(chunk).result() for chunk in chunks)
     if not yes:
@@ -197,9 +201,10 @@ def _plain(cells: tuple[str, ...]) -> list[Text]:
 
 def _write_exchanges(store: CompletionStore, query: CompletionQuery, file: BinaryIO) -> int:
     from stillhouse.formats.exchanges import exchange_line
+    from stillhouse.stores.base import every
 
     count = 0
-    for completion in filters.every(store, query):
+    for completion in every(store, query):
         payload = store.payload(completion.id)
         if payload is not None:
             file.write(exchange_line(completion, payload.request, payload.response or b""))

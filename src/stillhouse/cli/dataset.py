@@ -96,7 +96,7 @@ def import_(
 ) -> None:
     """A version made of files. A bad row is put aside with its line and reason; the others come in."""
     from stillhouse import curation
-    from stillhouse.cli.building import read_files
+    from stillhouse.sources import read_files
 
     session: Session = ctx.obj
     collected = read_files({"train": file, "valid": valid, "test": test}, format_, encoding)

@@ -1,8 +1,8 @@
-"""Which completions a verb is about: the options that several nouns share, and the pages behind them."""
+"""Which completions a verb is about: the options that several nouns share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,10 +10,7 @@ import typer
 from stillhouse.errors import UsageError
 
 if TYPE_CHECKING:
-    from stillhouse.completion import Completion, CompletionQuery
-    from stillhouse.stores.base import CompletionStore
-
-PAGE = 1000
+    from stillhouse.completion import CompletionQuery
 
 Model = Annotated[str | None, typer.Option("--model", help="As requested, or as asked of the upstream.", show_default=False)]
 Metadata = Annotated[list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="Again for more; all must hold.")]
@@ -50,17 +47,6 @@ def completion_query(
     )
     states = ("started", "complete", "truncated", "malformed", "interrupted", "failed")
     return query.model_copy(update={"states": states}) if any_state else query
-
-
-def every(store: CompletionStore, query: CompletionQuery) -> Iterator[Completion]:
-    """All that match, oldest first, page by page."""
-    query = query.model_copy(update={"limit": PAGE, "order": "asc"})
-    while True:
-        page = store.completions(query)
-        yield from page.items
-        if not page.has_more:
-            return
-        query = query.model_copy(update={"after": page.items[-1].id})
 
 
 def pairs(values: Sequence[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ Writes of one store take effect in the order they were submitted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Generic, Protocol, TypeVar
 
@@ -22,6 +22,9 @@ from stillhouse.run import Run, RunEvent
 from stillhouse.upstream import Upstream
 
 T = TypeVar("T")
+
+PAGE = 1000
+"""Completions read at once where all are wanted."""
 
 
 class Page(Generic[T]):
@@ -130,3 +133,14 @@ class Store(CompletionStore, RunStore, Protocol):
         """Newest first."""
 
     def close(self) -> None: ...
+
+
+def every(store: CompletionStore, query: CompletionQuery) -> Iterator[Completion]:
+    """All that match, oldest first, page by page."""
+    query = query.model_copy(update={"limit": PAGE, "order": "asc"})
+    while True:
+        page = store.completions(query)
+        yield from page.items
+        if not page.has_more:
+            return
+        query = query.model_copy(update={"after": page.items[-1].id})
