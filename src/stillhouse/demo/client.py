@@ -67,12 +67,13 @@ class Client:
         )
 
     async def stream(self, question: Question) -> AsyncIterator[str]:
-        """The answer as it is written, piece by piece; stored too."""
+        """The likeliest answer as it is written, piece by piece; stored too."""
         chunks = await self._sdk.chat.completions.create(
             model=self._model,
             messages=self.messages(question),
             store=True,
             metadata=_metadata(question),
+            temperature=0,
             stream=True,
         )
         async for chunk in chunks:
