@@ -277,6 +277,12 @@ async def test_a_character_cut_in_two_between_events_is_whole_again(app: App, st
     assert (await call(app, "GET", CHAT)).json["data"] == [stored.json]
 
 
+async def test_a_model_named_by_half_a_character_is_not_found_like_any_other(app: App) -> None:
+    answer = await call(app, "POST", CHAT, b'{"model":"\\ud83d","messages":[{"role":"user","content":"hi"}]}')
+    assert answer.status == 404
+    assert "\ud83d" in json.loads(answer.body)["error"]["message"]
+
+
 async def test_an_unstored_stream_is_broken_off_when_its_client_leaves(app: App, upstream: FakeUpstream) -> None:
     fault = {"drip": 150, "every": 0.02}
     await asyncio.wait_for(call(app, "POST", CHAT, {**ASKED, "store": False, "stream": True, "fault": fault}, leave_after=1), 10)

@@ -52,14 +52,19 @@ class Reply:
 
     @classmethod
     def of(cls, value: Any, status: int = 200) -> Reply:
-        try:
-            return cls(status, orjson.dumps(value))
-        except TypeError:  # a lone surrogate somewhere (see chat.parse_json): it leaves as the escape that it came as
-            return cls(status, json.dumps(value).encode())
+        return cls(status, json_bytes(value))
 
     async def send(self, send: Send) -> None:
         await send(start(self.status, {**self.headers, "content-length": str(len(self.body))}))
         await send({"type": "http.response.body", "body": self.body})
+
+
+def json_bytes(value: Any) -> bytes:
+    """A value as JSON."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # a lone surrogate somewhere (see chat.parse_json): it leaves as the escape that it came as
+        return json.dumps(value).encode()
 
 
 def start(status: int, headers: dict[str, str]) -> dict[str, Any]:

@@ -8,9 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import orjson
-
-from stillhouse.api.asgi import Reply
+from stillhouse.api.asgi import Reply, json_bytes
 from stillhouse.errors import CaptureLostError, OverloadedError, StillhouseError, StoreError, UpstreamError, UsageError
 
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
@@ -39,7 +37,7 @@ def error_reply(exc: StillhouseError) -> Reply:
     if isinstance(exc, UpstreamError) and exc.status is not None:
         headers = {**exc.headers, **_retry_headers(exc)}
         return Reply(exc.status, exc.body, headers)
-    return Reply(exc.http_status, orjson.dumps(error_body(exc)), _retry_headers(exc))
+    return Reply(exc.http_status, json_bytes(error_body(exc)), _retry_headers(exc))
 
 
 def error_body(exc: StillhouseError) -> dict[str, Any]:
@@ -49,7 +47,7 @@ def error_body(exc: StillhouseError) -> dict[str, Any]:
 
 def error_event(exc: StillhouseError) -> bytes:
     """The server-sent event that ends a stream which broke; no `[DONE]` follows it. The SDK raises APIError on it."""
-    return b"data: " + orjson.dumps(error_body(exc)) + b"\n\n"
+    return b"data: " + json_bytes(error_body(exc)) + b"\n\n"
 
 
 def _retry_headers(exc: StillhouseError) -> dict[str, str]:
