@@ -34,9 +34,7 @@ class Settings(Record):
     def load(cls, data_dir: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
         """From `STILLHOUSE_DATA_DIR`, `STILLHOUSE_HOST`, ...; an explicit `data_dir` wins."""
         given = {
-            name: environ[f"STILLHOUSE_{name.upper()}"]
-            for name in cls.model_fields
-            if environ.get(f"STILLHOUSE_{name.upper()}")
+            name: environ[f"STILLHOUSE_{name.upper()}"] for name in cls.model_fields if environ.get(f"STILLHOUSE_{name.upper()}")
         }
         values: dict[str, object] = {**given, "data_dir": data_dir or given.get("data_dir") or _default_data_dir()}
         if "allowed_hosts" in given:

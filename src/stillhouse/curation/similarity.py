@@ -104,9 +104,7 @@ def _sketches(texts: Sequence[str]) -> list[Sketch]:
     model = MinHash(num_perm=PERMUTATIONS)
     found = []
     for grams_G in _without_template([gram_hashes(text) for text in texts]):
-        minhash = MinHash(
-            num_perm=PERMUTATIONS, hashfunc=_already_hashed, permutations=model.permutations, scheme=model.scheme
-        )
+        minhash = MinHash(num_perm=PERMUTATIONS, hashfunc=_already_hashed, permutations=model.permutations, scheme=model.scheme)
         minhash.update_batch(grams_G)
         found.append(Sketch(grams_G, minhash))
     return found

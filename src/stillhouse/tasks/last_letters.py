@@ -12,7 +12,7 @@ from itertools import accumulate, islice
 from stillhouse.tasks.base import Question, conclude
 from stillhouse.tasks.words import Pool, distinct_names
 
-NAMES = range(2, 5)
+NAMES = range(2, 4)
 """How many names a question may have."""
 
 _TEMPLATES = (
@@ -23,7 +23,7 @@ _TEMPLATES = (
 
 
 def last_letters(count: int, seed: int = 0, pool: Pool = "teach") -> list[Question]:
-    """`count` questions of two to four names."""
+    """`count` questions of two or three names."""
     return list(islice(_questions(seed, pool), count))
 
 
