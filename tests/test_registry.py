@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from stillhouse import registry
 from stillhouse.errors import MissingExtraError, UsageError
 from stillhouse.registry import Table
 
@@ -30,9 +31,9 @@ def test_an_unknown_kind_lists_what_there_is() -> None:
 
 
 def test_a_missing_extra_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn", None)  # what import does for a package that is not there
-    with pytest.raises(MissingExtraError, match=r"The toy 'forest' needs 'sklearn'.*stillhouse\[classic\]"):
-        Table("toy", "toys", {"forest": "sklearn.ensemble:RandomForestClassifier"}).resolve("forest")
+    monkeypatch.setitem(registry.EXTRA_OF, "not_installed_here", "classic")
+    with pytest.raises(MissingExtraError, match=r"The toy 'forest' needs 'not_installed_here'.*stillhouse\[classic\]"):
+        Table("toy", "toys", {"forest": "not_installed_here.ensemble:Forest"}).resolve("forest")
 
 
 def test_a_broken_import_is_not_called_a_missing_extra() -> None:
