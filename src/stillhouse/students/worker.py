@@ -58,7 +58,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m stillhouse.students.worker")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--threads", type=int, default=0, help="of torch; 0: OMP_NUM_THREADS, or one a physical core")
+    parser.add_argument("--threads", type=int, default=0, help="of torch; 0: OMP_NUM_THREADS, or all physical cores but one, which is the gateway's")
     parser.add_argument("--parent", type=int, default=0, help="die when this process is gone")
     return parser.parse_args()
 
@@ -85,7 +85,7 @@ def _load(folder: Path, batch: int, threads: int) -> tuple[Engine, dict[str, Any
     if artifact.kind == "causal":
         import torch
 
-        torch.set_num_threads(threads or int(os.environ.get("OMP_NUM_THREADS", 0)) or _physical_cores())
+        torch.set_num_threads(threads or int(os.environ.get("OMP_NUM_THREADS", 0)) or max(1, _physical_cores() - 1))
     engine: Engine = ENGINES.resolve(artifact.kind)(kind.load(folder), batch=batch)
     return engine, {"kind": artifact.kind, "pid": os.getpid()}
 
