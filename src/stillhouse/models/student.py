@@ -39,7 +39,8 @@ Event = Piece | Exception
 class StudentModel:
     """Answers with the artifact in `folder`. The child starts with the first request, or with `warm`.
 
-    `batch` choices are answered at once and `queue` more may wait; past that, OverloadedError. `threads` of torch, 0: all cores but one.
+    `batch` choices are answered at once and `queue` more may wait; past that, OverloadedError. `threads`
+    are torch's, 0: all cores but one.
     """
 
     def __init__(self, folder: Path, *, model_id: str, queue: int = 64, batch: int = 16, threads: int = 0) -> None:

@@ -58,7 +58,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m stillhouse.students.worker")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--threads", type=int, default=0, help="of torch; 0: OMP_NUM_THREADS, or all physical cores but one, which is the gateway's")
+    parser.add_argument("--threads", type=int, default=0, help="of torch; 0: OMP_NUM_THREADS, or all cores but one")
     parser.add_argument("--parent", type=int, default=0, help="die when this process is gone")
     return parser.parse_args()
 
