@@ -1,4 +1,4 @@
-"""How large the demo is: what fits into five minutes of two cores and still shows the effect. Measured in docs/log.md."""
+"""How large the demo is: what fits into seven minutes of two cores and shows the effect. Measured in docs/log.md."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from stillhouse.records import Record
 class Size(Record):
     """The numbers of one demo."""
 
-    questions: int = 1_300
+    questions: int = 1_700
     """A task, for the teacher."""
     samples: int = 1
     """Answers a question."""
@@ -16,7 +16,7 @@ class Size(Record):
     """None: not sent, for models that refuse it."""
     unseen: int = 150
     """Questions a task, for the evaluation."""
-    steps: int = 3_400
+    steps: int = 4_200
     """Of the student's training, and of the control's."""
     batch_size: int = 32
     learning_rate: float = 4e-3
