@@ -200,14 +200,14 @@ def test_a_run_loses_nothing_while_servers_come_and_go(settings: Settings) -> No
 
 
 def test_a_write_waits_for_the_server_that_is_starting(settings: Settings) -> None:
-    """The lock is held, the note not there yet: the write is neither refused nor lost."""
+    """The lock is held, the note not there yet: the write is neither refused nor lost, whoever gets the lock next."""
     starting = DatabaseLock(settings.data_dir)
     assert starting.acquire()
-    command = open_store(settings, patience=30)
-    waiting = command.put_upstream(UPSTREAM)
+    worker = open_store(settings, role="worker", patience=30)
+    waiting = worker.put_upstream(UPSTREAM)
     assert not waiting.done()
     starting.release()
     with live_server(settings) as server:
         waiting.result(30)
         assert server.upstreams() == [UPSTREAM]
-        command.close()
+        worker.close()
