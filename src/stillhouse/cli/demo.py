@@ -1,4 +1,4 @@
-"""`stillhouse demo`: the whole loop, offline, in about five minutes. What it does stands in `stillhouse.demo`."""
+"""`stillhouse demo`: the whole loop, offline, in about seven minutes. What it does stands in `stillhouse.demo`."""
 
 from __future__ import annotations
 

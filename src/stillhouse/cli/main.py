@@ -34,7 +34,7 @@ class Noun(NamedTuple):
 START, COLLECT, TEACH, DEPLOY = "Start here", "Collect", "Teach and judge", "Deploy"
 
 NOUNS = {
-    "demo": Noun("stillhouse.cli.demo:app", "The whole loop, offline, in about five minutes.", START, single=True),
+    "demo": Noun("stillhouse.cli.demo:app", "The whole loop, offline, in about seven minutes.", START, single=True),
     "serve": Noun("stillhouse.cli.serve:app", "The gateway: OpenAI's API, every exchange kept.", START, single=True),
     "distill": Noun("stillhouse.cli.distill:app", "From data to an evaluated student: one recipe, whole.", START, single=True),
     "doctor": Noun("stillhouse.cli.doctor:app", "What is installed, what is missing, what is wrong.", START, single=True),

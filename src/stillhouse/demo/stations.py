@@ -6,10 +6,10 @@ Nothing is special to the demo but the questions. The stations' order, and what 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from stillhouse.artifact import Artifact
-from stillhouse.completion import Completion, CompletionQuery
+from stillhouse.completion import CompletionQuery
 from stillhouse.curation import Collected, Options, build, collect, collect_rows, keep_right, save
 from stillhouse.curation.collect import joined
 from stillhouse.curation.splits import drawn_split
@@ -27,6 +27,7 @@ from stillhouse.jobs.planning import plan_training
 from stillhouse.recipe import BlackBox, DataSource, Evaluation, Recipe, Student, Teacher, Training
 from stillhouse.route import Route
 from stillhouse.run import Run
+from stillhouse.stores.base import every
 from stillhouse.tasks import TASKS
 from stillhouse.tasks.base import Question
 from stillhouse.tasks.words import Pool
@@ -42,7 +43,6 @@ INSTRUCTION = "Reason in one short line per name. End with: The answer is X."
 """For teachers that were not trained on these tasks."""
 LONGEST = 480
 """Characters of prompt and answer together that surely fit into the student's positions: a token is at least a character."""
-PAGE = 1_000
 
 
 def questions(size: int, pool: Pool, seed: int = 0) -> list[Question]:
@@ -72,7 +72,7 @@ def point(workspace: Workspace, model: str, note: str) -> None:
 
 async def make_dataset(workspace: Workspace, client: Client, size: Size) -> Dataset:
     """The stored answers that are right, for training; questions of unseen names with their gold answers, for the test."""
-    stored = collect(_stored(workspace), workspace.store.payload)
+    stored = collect(every(workspace.store, CompletionQuery(model=ALIAS)), workspace.store.payload)
     right = await keep_right(_readable(stored), workspace.grader("answer"))
     if not right.examples:
         raise UsageError(f"None of the teacher's {len(stored.examples)} answers was right, so there is nothing to learn from.")
@@ -84,17 +84,6 @@ async def make_dataset(workspace: Workspace, client: Client, size: Size) -> Data
     whole.given_splits = True
     version = build(DATASET, whole, Options(near_duplicates=None, leaks="drop"), recipe={"demo": size.model_dump(mode="json")})
     return save(version, workspace.dataset_folder, workspace.store)
-
-
-def _stored(workspace: Workspace) -> Iterator[Completion]:
-    """Everything the gateway kept under the alias, page by page."""
-    after: str | None = None
-    while True:
-        page = workspace.store.completions(CompletionQuery(model=ALIAS, limit=PAGE, after=after))
-        yield from page.items
-        if not page.has_more:
-            return
-        after = page.items[-1].id
 
 
 def _readable(collected: Collected) -> Collected:
