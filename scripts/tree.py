@@ -19,9 +19,10 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "1  ground: depends on nothing": ("errors", "records", "ids", "splice"),
     "2  words: frozen records and protocols, no I/O": (
         *("registry", "settings", "chat", "sse", "transcript", "ending", "prompts", "answers", "generation"),
-        *("completion", "upstream", "route", "keys", "prices", "dataset", "signal", "recipe", "run", "artifact", "grade"),
+        *("completion", "upstream", "route", "keys", "prices", "dataset", "signal", "method", "recipe", "run", "artifact"),
+        "grade",
     ),
-    "3  keeping": ("files", "weights", "artifacts", "cards", "stores", "formats", "tasks", "assets"),
+    "3  keeping": ("tensors", "files", "weights", "artifacts", "cards", "signals", "stores", "formats", "tasks", "assets"),
     "4  kinds: each folder is a plural, its __init__ a table of strings": ("students", "models", "graders", "losses"),
     "5  verbs: each takes what it needs as arguments": (
         *("apply", "metering", "capture", "curation", "labelling", "training", "evaluation", "routing"),

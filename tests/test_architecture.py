@@ -18,17 +18,23 @@ from tree import FLOORS
 SOURCE = Path(__file__).parent.parent / "src" / "stillhouse"
 
 APART = {
-    3: {"files", "artifacts"},
+    3: {"files", "artifacts", "tensors"},
     4: set(),
     5: {"apply"},
 }
 """Floors whose rooms do not import each other, and the rooms there that all may use."""
 
-KINDS_APART = {"graders": {"base"}, "losses": {"base"}, "models": {"base"}, "tasks": {"base", "words"}, "formats": {"base"}}
+KINDS_APART = {
+    "graders": {"base"},
+    "losses": {"base", "sources"},
+    "models": {"base"},
+    "tasks": {"base", "words"},
+    "formats": {"base"},
+}
 """Plural folders whose files do not import each other, and the file they share."""
 
 HEAVY = {"torch", "transformers", "sklearn", "skops", "safetensors", "tokenizers"}
-HEAVY_ROOMS = {"students", "losses", "training"}
+HEAVY_ROOMS = {"tensors", "students", "losses", "training"}
 
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS.values(), start=1) for room in rooms}
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from stillhouse.errors import RecipeError
-from stillhouse.recipe import BlackBox, Recipe, WhiteBox, load_recipe
+from stillhouse.method import BlackBox, WhiteBox
+from stillhouse.recipe import Recipe, load_recipe
 
 
 def write(folder: Path, text: str) -> Path:

@@ -5,12 +5,23 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
 from stillhouse.errors import RecipeError
+from stillhouse.method import BlackBox, Method
 from stillhouse.records import Record
+
+
+class Augmentation(Record):
+    """More texts than there are, for classifiers: words left out, exchanged, replaced by their neighbours; halves recombined."""
+
+    factor: int = Field(default=10, ge=1)
+    """Texts made of each."""
+    seed: int = 0
+    options: dict[str, float] = {}
+    """Shares and probabilities of the ways, by name (`curation/augmenting.py`)."""
 
 
 class DataSource(Record):
@@ -29,14 +40,56 @@ class DataSource(Record):
     only_right: str | None = None
     """Keep only rows whose answer this grader passes against the reference (`answer`, `exact`, ...)."""
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    augment: Augmentation | None = None
+    """Texts made from the train split and labelled by the teacher; never from or for the other splits."""
     seed: int = 0
+
+
+class Member(Record):
+    """One of several teachers."""
+
+    model: str
+    weight: float = Field(default=1.0, gt=0)
+    tasks: tuple[str, ...] = ()
+    """Where `combine = "task"`: the values of the examples' metadata `task` that it teaches."""
 
 
 class Teacher(Record):
     model: str | None = None
     """A model id the gateway knows, or a local artifact. Needed where the signal is more than text, and by evaluation."""
+    recipe: str | None = None
+    """A recipe that trains the teacher on the same data first; its path, beside the recipe that names it. Chains of them are
+    teacher assistants (Mirzadeh et al. 2020)."""
+    members: tuple[Member, ...] = ()
+    """Several local teachers instead of one `model`."""
+    combine: Literal["weight", "task", "confidence"] = "weight"
+    """How their distributions become one: weighted mean; the one that has the example's task; each weighted by how sure it is."""
     allow_training: tuple[str, ...] = ()
     """Upstreams whose terms forbid training, overridden by name."""
+
+
+class Initialisation(Record):
+    """What a student takes over from its teacher. Sizes stand in `[student.config]`; what is left out stays the teacher's."""
+
+    layers: Literal["uniform", "first", "last"] | tuple[int, ...] = "uniform"
+    """Which of the teacher's layers are copied, counted from 0."""
+    embeddings: Literal["copy", "pca", "outputs"] = "copy"
+    """copy: the columns that are kept. pca: projected on the principal components. outputs: the principal components of what the
+    whole teacher says about each token alone (Model2Vec's), which is more than the table knows."""
+    vocabulary: Literal["all", "task"] | int = "all"
+    """task: the tokens of the training texts and the shorter ones that any other text can be spelled with; or the number kept."""
+
+
+class Adapter(Record):
+    """Low-rank adaptation (Hu et al. 2022)."""
+
+    rank: int = Field(default=8, ge=1)
+    alpha: float = Field(default=16.0, gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    targets: tuple[str, ...] | Literal["linear"] = "linear"
+    """Names of the modules that are adapted; linear: every linear layer but the head."""
+    bits: Literal[4, 8] | None = None
+    """Frozen weights in 4 or 8 bits (QLoRA), where the library for it runs."""
 
 
 class Student(Record):
@@ -48,26 +101,32 @@ class Student(Record):
     """The kind's own options: sizes for a network from scratch, n-gram ranges for `linear`, ..."""
     tokenizer: str | None = None
     """Folder of a tokenizer, when it is not the base's."""
+    init: Initialisation | None = None
+    """Start from the teacher's weights, cut to size, instead of from a base or from random ones."""
+    adapter: Adapter | None = None
+    """Train a few low-rank matrices beside frozen weights (LoRA). None: train everything."""
 
 
-class BlackBox(Record):
-    """Cross-entropy on the teacher's text: sequence-level knowledge distillation (Kim & Rush 2016)."""
+class Curriculum(Record):
+    """Easy examples first: at step t the easiest share c(t) is drawn from (Platanias et al. 2019, square-root competence)."""
 
-    kind: Literal["black-box"] = "black-box"
-    rationale: bool = True
-    """False: train on the final answer alone (a control for chain of thought)."""
-
-
-class WhiteBox(Record):
-    """`weight` T^2 D(teacher || student) at temperature T + (1 - `weight`) cross-entropy (Hinton et al. 2015)."""
-
-    kind: Literal["white-box"] = "white-box"
-    loss: str = "forward_kl"
-    temperature: float = Field(default=1.0, gt=0)
-    weight: float = Field(default=0.5, ge=0, le=1)
+    by: str = "length"
+    """`length`, or the name of a number in the examples' metadata; smaller is easier."""
+    start: float = Field(default=0.2, gt=0, le=1)
+    """The share at the first step."""
+    until: float = Field(default=0.5, gt=0, le=1)
+    """Share of the run after which all examples are drawn from."""
 
 
-Method = Annotated[BlackBox | WhiteBox, Field(discriminator="kind")]
+class Stage(Record):
+    """A part of the run with changes of its own: first features, then logits, then the task."""
+
+    share: float = Field(gt=0, le=1)
+    """Of the steps. The stages' shares make 1."""
+    method: dict[str, Any] = {}
+    """Fields of [method] that are different in this stage."""
+    learning_rate: float | None = Field(default=None, gt=0)
+    """At the stage's start; the schedule then runs within the stage. None: one schedule over the whole run."""
 
 
 class Training(Record):
@@ -96,6 +155,15 @@ class Training(Record):
     keep_checkpoints: int = Field(default=2, ge=2)
     evaluate_every: int = Field(default=100, ge=1)
     """Steps between losses on the valid split."""
+    curriculum: Curriculum | None = None
+    pack: bool = False
+    """Decoders: lay short examples one after the other in one row instead of padding them; none sees another."""
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    """bfloat16: products in half precision, weights and sums in float32. auto: that, where the processor is made for it."""
+    gradient_checkpointing: bool = False
+    """Keep fewer activations and compute them again: less memory, about a third more time."""
+    average: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of a running average of the weights, which is what is saved. None: the last weights are."""
     seed: int = 0
     threads: int | None = None
 
@@ -115,6 +183,8 @@ class Recipe(Record):
     teacher: Teacher = Teacher()
     student: Student
     method: Method = BlackBox()
+    stages: tuple[Stage, ...] = ()
+    """None: one stage, as [method] says."""
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
 

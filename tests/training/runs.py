@@ -11,7 +11,8 @@ import torch
 from stillhouse.dataset import Dataset, Example
 from stillhouse.files import hash_file
 from stillhouse.formats.examples import write_dataset_folder
-from stillhouse.recipe import BlackBox, Method, Recipe, Teacher, Training
+from stillhouse.method import BlackBox, Method
+from stillhouse.recipe import Recipe, Teacher, Training
 from stillhouse.training import Progress, train
 from tests.students.tiny import tiny_spec, write_tokenizer
 

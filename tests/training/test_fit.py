@@ -10,7 +10,8 @@ import pytest
 
 from stillhouse.dataset import Example, Split
 from stillhouse.errors import RecipeError, TrainingError, UsageError
-from stillhouse.recipe import BlackBox, Recipe, Student, WhiteBox
+from stillhouse.method import BlackBox, WhiteBox
+from stillhouse.recipe import Recipe, Student
 from stillhouse.students.linear import LinearStudent
 from stillhouse.training import train
 from tests.training.runs import Log, run, write_sums

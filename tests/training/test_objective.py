@@ -6,35 +6,50 @@ Shapes: B examples, T positions, N supervised positions, V vocabulary.
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from stillhouse.losses.forward_kl import ForwardKL
-from stillhouse.students.causal import CausalStudent, Encoded
-from stillhouse.training.batch import Batch, collate
-from stillhouse.training.objective import Objective
+from stillhouse.students.causal import CausalStudent
+from stillhouse.students.collating import collate_decoder
+from stillhouse.tensors import Batch, Encoded, Head, Output, Wanted
+from stillhouse.training.objective import Objective, Window
+from stillhouse.training.teachers.live import LiveTeacher
 from tests.students.tiny import tiny_spec, write_tokenizer
 
 V = 11
 ROWS = [Encoded("a", (5, 6, 7, 8, 1), 3, 1.0), Encoded("b", (5, 9, 1), 1, 1.0)]
 
 
-class Says(nn.Module):
-    """A network that gives the scores it was made with, whatever it is asked."""
+class Says:
+    """A student that gives the scores it was made with: its states are the scores, and its head changes nothing."""
 
-    def __init__(self, logits_BTV: Tensor) -> None:
-        super().__init__()
-        self.logits_BTV = nn.Parameter(logits_BTV)
+    def __init__(self, scores_BTV: Tensor) -> None:
+        self.network = nn.ParameterDict({"scores_BTV": scores_BTV})
 
-    def forward(self, *, input_ids: Tensor, use_cache: bool) -> SimpleNamespace:
-        return SimpleNamespace(logits=self.logits_BTV)
+    @property
+    def scores_BTV(self) -> Tensor:
+        return self.network["scores_BTV"]
+
+    def output(self, batch: Batch, *, wanted: Wanted | None = None) -> Output:
+        scores_NV = self.scores_BTV.flatten(0, 1).index_select(0, batch.positions_N)
+        return Output(scores_NV, Head(torch.eye(scores_NV.shape[-1], dtype=scores_NV.dtype)))
+
+
+def sums(objective: Objective, student: Any, given: Batch) -> dict[str, Tensor]:
+    """Not divided, so that numbers are easy to follow."""
+    return objective.losses(student, given, Window(1.0, 1.0))
+
+
+def white_box(teacher: Any, temperature: float, share: float) -> Objective:
+    return Objective(LiveTeacher(teacher), ForwardKL(), temperature=temperature, share=share)
 
 
 def batch() -> Batch:
-    return collate(ROWS, pad_id=0)
+    return collate_decoder(ROWS, pad_id=0)
 
 
 def noise(seed: int) -> Tensor:
@@ -42,62 +57,62 @@ def noise(seed: int) -> Tensor:
 
 
 def test_a_network_that_says_the_next_token_has_no_loss() -> None:
-    following_BT = batch().tokens_BT.roll(-1, dims=1)
+    following_BT = batch().inputs["input_ids"].roll(-1, dims=1)
     network = Says(nn.functional.one_hot(following_BT, V).float() * 1e3)
-    assert Objective().sums(network, batch())["loss"].item() == 0
+    assert sums(Objective(), network, batch())["loss"].item() == 0
 
 
 def test_a_network_that_repeats_the_token_it_sees_has() -> None:
-    network = Says(nn.functional.one_hot(batch().tokens_BT, V).float() * 1e3)
-    assert Objective().sums(network, batch())["loss"].item() == pytest.approx(4e3)
+    network = Says(nn.functional.one_hot(batch().inputs["input_ids"], V).float() * 1e3)
+    assert sums(Objective(), network, batch())["loss"].item() == pytest.approx(4e3)
 
 
-@pytest.mark.parametrize("white_box", [False, True])
-def test_prompt_and_padding_get_no_gradient(white_box: bool) -> None:
+@pytest.mark.parametrize("taught", [False, True])
+def test_prompt_and_padding_get_no_gradient(taught: bool) -> None:
     network = Says(noise(0))
-    objective = Objective(Says(noise(1)), ForwardKL(2.0), temperature=2.0, share=0.5) if white_box else Objective()
-    torch.autograd.backward(objective.sums(network, batch())["loss"])
-    assert network.logits_BTV.grad is not None
-    touched_BT = network.logits_BTV.grad.abs().sum(dim=-1) > 0
+    objective = white_box(Says(noise(1)), 2.0, 0.5) if taught else Objective()
+    torch.autograd.backward(sums(objective, network, batch())["loss"])
+    assert network.scores_BTV.grad is not None
+    touched_BT = network.scores_BTV.grad.abs().sum(dim=-1) > 0
     assert touched_BT.tolist() == [[False, False, True, True, False], [True, True, False, False, False]]
 
 
 def test_white_box_is_the_share_of_the_scaled_divergence_and_the_rest_cross_entropy() -> None:
     temperature, share = 3.0, 0.7
     student, teacher = Says(noise(0)), Says(noise(1))
-    sums = Objective(teacher, ForwardKL(temperature), temperature=temperature, share=share).sums(student, batch())
+    parts = sums(white_box(teacher, temperature, share), student, batch())
     positions = [(0, 2), (0, 3), (1, 0), (1, 1)]
     ours, theirs = (
-        torch.stack([network.logits_BTV[at].double().detach() / temperature for at in positions]).log_softmax(-1)
+        torch.stack([network.scores_BTV[at].double().detach() / temperature for at in positions]).log_softmax(-1)
         for network in (student, teacher)
     )
     divergence = float((theirs.exp() * (theirs - ours)).sum()) * temperature**2
-    ce = Objective().sums(student, batch())["loss"].item()
-    assert sums["kd_loss"].item() == pytest.approx(divergence, rel=1e-5)
-    assert sums["ce_loss"].item() == pytest.approx(ce, rel=1e-6)
-    assert sums["loss"].item() == pytest.approx(share * divergence + (1 - share) * ce, rel=1e-5)
+    ce = sums(Objective(), student, batch())["loss"].item()
+    assert parts["kd_loss"].item() == pytest.approx(divergence, rel=1e-5)
+    assert parts["ce_loss"].item() == pytest.approx(ce, rel=1e-6)
+    assert parts["loss"].item() == pytest.approx(share * divergence + (1 - share) * ce, rel=1e-5)
 
 
 def test_a_student_that_equals_its_teacher_has_no_divergence() -> None:
-    sums = Objective(Says(noise(0)), ForwardKL(2.0), temperature=2.0, share=1.0).sums(Says(noise(0)), batch())
-    assert sums["loss"].item() == pytest.approx(0, abs=1e-6)
+    parts = sums(white_box(Says(noise(0)), 2.0, 1.0), Says(noise(0)), batch())
+    assert parts["loss"].item() == pytest.approx(0, abs=1e-6)
 
 
 def test_a_weight_counts_its_example_that_often() -> None:
     network = Says(noise(0))
-    light = collate([ROWS[0], Encoded("b", (5, 9, 1), 1, 3.0)], pad_id=0)
-    once, thrice = (Objective().sums(network, given)["loss"].item() for given in (batch(), light))
-    only_b = Objective().sums(Says(noise(0)[1:, :3]), collate(ROWS[1:], pad_id=0))["loss"].item()
+    light = collate_decoder([ROWS[0], Encoded("b", (5, 9, 1), 1, 3.0)], pad_id=0)
+    once, thrice = (sums(Objective(), network, given)["loss"].item() for given in (batch(), light))
+    only_b = sums(Objective(), Says(noise(0)[1:, :3]), collate_decoder(ROWS[1:], pad_id=0))["loss"].item()
     assert thrice - once == pytest.approx(2 * only_b, rel=1e-5)
 
 
 @pytest.mark.parametrize("parts", [2, 4])
-@pytest.mark.parametrize("white_box", [False, True])
-def test_cutting_a_window_into_micro_batches_changes_nothing(tmp_path: Path, parts: int, white_box: bool) -> None:
+@pytest.mark.parametrize("taught", [False, True])
+def test_cutting_a_window_into_micro_batches_changes_nothing(tmp_path: Path, parts: int, taught: bool) -> None:
     """Answers of 1 to 7 tokens: averaging each micro-batch by itself would be far off."""
     spec = tiny_spec(write_tokenizer(tmp_path))
     student, teacher = CausalStudent.build(spec, seed=1), CausalStudent.build(spec, seed=2)
-    objective = Objective(teacher.network, ForwardKL(2.0), temperature=2.0, share=0.5) if white_box else Objective()
+    objective = white_box(teacher, 2.0, 0.5) if taught else Objective()
     rows = [Encoded(str(i), tuple(range(4, 9 + i)), 4 if i % 2 else 2 + i // 2, 1.0 + i) for i in range(7)]
     whole, cut = (_gradients(student, objective, rows, size) for size in (7, -(-7 // parts)))
     for name, gradient in whole.items():
@@ -106,8 +121,7 @@ def test_cutting_a_window_into_micro_batches_changes_nothing(tmp_path: Path, par
 
 def _gradients(student: CausalStudent, objective: Objective, rows: list[Encoded], size: int) -> dict[str, Tensor]:
     student.network.zero_grad(set_to_none=True)
-    batches = [collate(rows[start : start + size], student.pad_id) for start in range(0, len(rows), size)]
-    weight = sum(batch.weights_N.sum() for batch in batches)
+    batches = [collate_decoder(rows[start : start + size], student.pad_id) for start in range(0, len(rows), size)]
     for given in batches:
-        torch.autograd.backward(objective.sums(student.network, given)["loss"] / weight)
+        torch.autograd.backward(objective.losses(student, given, Window.of(batches))["loss"])
     return {name: parameter.grad.clone() for name, parameter in student.network.named_parameters()}

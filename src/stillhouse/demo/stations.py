@@ -24,7 +24,8 @@ from stillhouse.grade import Report
 from stillhouse.jobs import local
 from stillhouse.jobs.evaluations import evaluate_models
 from stillhouse.jobs.planning import plan_training
-from stillhouse.recipe import BlackBox, DataSource, Evaluation, Recipe, Student, Teacher, Training
+from stillhouse.method import BlackBox
+from stillhouse.recipe import DataSource, Evaluation, Recipe, Student, Teacher, Training
 from stillhouse.route import Route
 from stillhouse.run import Run
 from stillhouse.stores.base import every

@@ -16,7 +16,8 @@ from stillhouse.dataset import Dataset, strictest
 from stillhouse.errors import MissingExtraError, PermissionRefusedError, RecipeError, TrainingError
 from stillhouse.formats.examples import read_examples
 from stillhouse.ids import new_id
-from stillhouse.recipe import Recipe, WhiteBox
+from stillhouse.method import WhiteBox
+from stillhouse.recipe import Recipe
 from stillhouse.run import Run
 from stillhouse.training import TRAINERS
 from stillhouse.workspace import Workspace

@@ -16,7 +16,8 @@ from stillhouse.dataset import Dataset
 from stillhouse.files import finish_directory
 from stillhouse.formats.examples import read_manifest
 from stillhouse.jobs.claim import Claim, answer
-from stillhouse.recipe import Recipe, WhiteBox
+from stillhouse.method import WhiteBox
+from stillhouse.recipe import Recipe
 from stillhouse.run import Run
 from stillhouse.settings import Settings
 from stillhouse.training import Progress, train

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from stillhouse.chat import Message
 from stillhouse.errors import UsageError
 from stillhouse.generation import text_of
+
+if TYPE_CHECKING:
+    from stillhouse.dataset import Example
+    from stillhouse.tensors import Batch, Encoded, Output, Wanted
 
 UNSAFE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5", ".py", ".so"})
 """Files that can run code when they are loaded, or that hold weights in a form that can."""
@@ -37,6 +41,36 @@ class Student(Protocol):
     @classmethod
     def load(cls, folder: Path) -> Student:
         """Raises UsageError for a folder that is not of this kind or holds files that could run code."""
+
+
+class Trainable(Student, Protocol):
+    """A student that is a network: what the trainer, and any teacher that runs beside it, asks of every kind.
+
+    The kind alone knows how its examples become numbers, and which outputs are supervised; the trainer sees rows.
+    """
+
+    network: Any
+    """A torch.nn.Module."""
+    tokenizer: Any
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V: scores a row has (tokens, labels, or 1)."""
+
+    def tokenizer_hash(self) -> str:
+        """Equal where every text becomes the same ids; scores of students with different ones cannot be compared."""
+
+    def encode(self, examples: Sequence[Example], *, max_tokens: int) -> list[Encoded]:
+        """Examples as numbers, in order. Raises TrainingError that names one without an answer, RecipeError for one too long."""
+
+    def collate(self, rows: Sequence[Encoded]) -> Batch:
+        """Encoded examples as one micro-batch: the one place where a kind shifts, masks and pads."""
+
+    def output(self, batch: Batch, *, wanted: Wanted | None = None) -> Output:
+        """Run the network over a batch: states of the supervised rows and the head, and the inner states that are wanted.
+
+        Raises UsageError where this architecture cannot give one of them.
+        """
 
 
 def last_user_text(chat: Sequence[Message]) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +25,14 @@ from stillhouse.generation import text_of
 from stillhouse.recipe import Student as StudentSpec
 from stillhouse.records import canonical_json
 from stillhouse.students.base import refuse_unsafe_files
+from stillhouse.students.collating import collate_decoder
+from stillhouse.students.heads import head_of
+from stillhouse.tensors import Batch, Encoded, Output, Wanted
 
 transformers_logging.disable_progress_bar()  # it would draw bars of its own on stderr while loading and saving
 
 _DROPOUT_FIELDS = ("attention_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop", "hidden_dropout", "dropout")
 _OLDER_FIELDS = {"rope_theta", "rope_scaling"}  # taken by transformers, but not among a configuration's own fields
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """One example as token ids: the prompt's, then the answer's. Only the answer's are supervised."""
-
-    example: str
-    """Its id."""
-    tokens: tuple[int, ...]
-    answer_start: int
-    """Index of the answer's first token."""
-    weight: float
 
 
 class CausalStudent:
@@ -141,6 +131,17 @@ class CausalStudent:
             self._joined(example, prompt, answer, max_tokens)
             for example, prompt, answer in zip(examples, prompts, answers, strict=True)
         ]
+
+    def collate(self, rows: Sequence[Encoded]) -> Batch:
+        """Padded on the right, so that under a causal mask no token sees the padding."""
+        return collate_decoder(rows, self.pad_id)
+
+    def output(self, batch: Batch, *, wanted: Wanted | None = None) -> Output:
+        """The states before the head at every position that predicts a supervised token."""
+        if wanted:
+            raise UsageError("Inner states of a causal student are not given yet.")
+        states_BTH = self.network.base_model(**batch.inputs, use_cache=False).last_hidden_state
+        return Output(states_BTH.flatten(0, 1).index_select(0, batch.positions_N), head_of(self.network))
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of an answer's ids, without special tokens."""

@@ -10,7 +10,8 @@ from stillhouse.answers import final_answer
 from stillhouse.dataset import Example
 from stillhouse.errors import RecipeError, TrainingError
 from stillhouse.formats.examples import read_examples, read_manifest
-from stillhouse.recipe import BlackBox, Recipe
+from stillhouse.method import BlackBox
+from stillhouse.recipe import Recipe
 from stillhouse.students.base import last_user_text
 from stillhouse.students.linear import LinearStudent
 from stillhouse.training.base import Job, Progress

@@ -9,7 +9,7 @@ from stillhouse.artifacts import MANIFEST, load_manifest, write_manifest
 from stillhouse.dataset import Dataset, strictest
 from stillhouse.errors import PermissionRefusedError, StoreError, TrainingError
 from stillhouse.files import remove_drafts, whole_folder
-from stillhouse.recipe import WhiteBox
+from stillhouse.method import WhiteBox
 from stillhouse.records import fingerprint
 from stillhouse.students.base import Student
 from stillhouse.training.base import Job

@@ -1,60 +1,85 @@
-"""What is minimised, and the one division: weighted sums over supervised tokens / the whole window's weight.
+"""What is minimised, and the one division: weighted sums over supervised rows / the whole window's weight.
 
-The window is every micro-batch of an optimizer step, so how it is cut changes nothing, and an epoch's smaller last window
-counts each of its tokens as much as itself, not as a full one would.
+The window is every micro-batch of an optimizer step (on every process), so how it is cut changes nothing, and an epoch's smaller
+last window counts each of its rows as much as itself, not as a full one would.
 
-Shapes: B examples, T positions, N supervised positions, V vocabulary.
+Shapes: N supervised rows of a micro-batch.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from stillhouse.losses.base import Loss, Target
-from stillhouse.losses.cross_entropy import CrossEntropy
-from stillhouse.training.batch import Batch
+from stillhouse.losses.base import Loss
+from stillhouse.losses.fused import weighted_sums
+from stillhouse.students.base import Trainable
+from stillhouse.tensors import Batch
+from stillhouse.training.teachers.base import Teaching
+
+
+@dataclass(frozen=True)
+class Window:
+    """What an optimizer step's sums are divided by."""
+
+    rows: float
+    """Supervised rows, each by its example's weight."""
+    examples: float
+    """Examples, for terms that count once an example."""
+
+    @classmethod
+    def of(cls, batches: Sequence[Batch]) -> Window:
+        """The window that these micro-batches make."""
+        return cls(float(sum(batch.weight for batch in batches)), float(sum(len(batch.examples) for batch in batches)))
 
 
 class Objective:
-    """Black-box: cross-entropy. White-box: share * T^2 * D(teacher || student at T) + (1 - share) * cross-entropy.
+    """Black-box: cross-entropy. White-box: share * T^2 * D(teacher, student, at T) + (1 - share) * cross-entropy.
 
     T^2, because the gradient of the divergence shrinks with 1/T^2 (Hinton et al. 2015, section 2.1): so `share` means the same
     at every temperature.
     """
 
     def __init__(
-        self, teacher: Any = None, divergence: Loss | None = None, *, temperature: float = 1.0, share: float = 0.0
+        self,
+        teaching: Teaching | None = None,
+        loss: Loss | None = None,
+        *,
+        temperature: float = 1.0,
+        share: float = 0.0,
+        scale: float | None = None,
     ) -> None:
-        self._teacher = teacher
-        """A network over the student's vocabulary, or None."""
-        self._divergence = divergence
-        self._scale = temperature**2
+        self.teaching = teaching
+        self.loss = loss
+        self._temperature = temperature
         self._share = share
-        self._cross_entropy = CrossEntropy()
+        self._scale = temperature**2 if scale is None else scale
 
     def to(self, device: torch.device) -> Objective:
         """Itself, with the teacher on `device`."""
-        if self._teacher is not None:
-            self._teacher.to(device)
+        if self.teaching is not None:
+            self.teaching.to(device)
         return self
 
-    def sums(self, network: Any, batch: Batch) -> dict[str, Tensor]:
-        """Weighted sums over the batch's supervised tokens, undivided: `loss` (with its graph) and its parts (without)."""
-        logits_NV = _logits_at(network, batch)
-        ce = (self._cross_entropy(logits_NV, Target(batch.targets_N)) * batch.weights_N).sum()
-        if self._divergence is None:
-            return {"loss": ce}
-        with torch.no_grad():
-            teacher_NV = _logits_at(self._teacher, batch)
-        divergence_N = self._divergence(logits_NV, Target(batch.targets_N, teacher_NV))
-        kd = (divergence_N * batch.weights_N).sum() * self._scale
-        return {"loss": self._share * kd + (1 - self._share) * ce, "kd_loss": kd.detach(), "ce_loss": ce.detach()}
-
-
-def _logits_at(network: Any, batch: Batch) -> Tensor:
-    """logits_NV at the supervised positions."""
-    logits_BTV: Tensor = network(input_ids=batch.tokens_BT, use_cache=False).logits
-    return logits_BTV.flatten(0, 1).index_select(0, batch.positions_N)
+    def losses(self, student: Trainable, batch: Batch, window: Window) -> dict[str, Tensor]:
+        """The batch's part of the window's mean: `loss` (with its graph) and its parts (without). Micro-batches add up."""
+        output = student.output(batch)
+        weight_N = batch.weights_N / window.rows
+        if self.loss is None or self.teaching is None:
+            sums = weighted_sums(output.hidden_NH, output.head, batch.targets_N, ce_N=weight_N)
+            return {"loss": sums.total}
+        sums = weighted_sums(
+            output.hidden_NH,
+            output.head,
+            batch.targets_N,
+            ce_N=weight_N * (1 - self._share),
+            kd_N=weight_N * (self._share * self._scale),
+            loss=self.loss,
+            source=self.teaching.source(batch),
+            temperature_N=torch.full_like(weight_N, self._temperature),
+        )
+        parts = {"kd_loss": sums.divergence_N * self._scale, "ce_loss": sums.cross_entropy_N}
+        return {"loss": sums.total, **{name: (part_N * weight_N).sum() for name, part_N in parts.items()}}

@@ -1,7 +1,7 @@
-"""The loop that trains a causal student: one function a step, exact resume, nothing hidden.
+"""The loop that trains any student that is a network: one function a step, exact resume, nothing hidden.
 
 A step is stopped before the weights move when a loss or a gradient is not finite. What is minimised is `objective.py`'s, what
-is in a step `batch.py`'s, what a checkpoint is `checkpoint.py`'s.
+is in a step `order.py`'s, what a checkpoint is `checkpoint.py`'s.
 """
 
 from __future__ import annotations
@@ -19,16 +19,19 @@ from stillhouse.answers import final_answer
 from stillhouse.dataset import Example
 from stillhouse.errors import RecipeError, TrainingError
 from stillhouse.formats.examples import read_examples, read_manifest
-from stillhouse.recipe import BlackBox, Training
-from stillhouse.students.causal import CausalStudent, Encoded
+from stillhouse.method import BlackBox
+from stillhouse.recipe import Training
+from stillhouse.students.base import Trainable
+from stillhouse.students.causal import CausalStudent
+from stillhouse.tensors import Batch, Encoded
 from stillhouse.training import checkpoint as checkpoints
 from stillhouse.training.base import Job, Progress
-from stillhouse.training.batch import Batch, Order, collate
 from stillhouse.training.lineage import check_terms, finished, run_identity, write_student
-from stillhouse.training.objective import Objective
+from stillhouse.training.needs import objective_of
+from stillhouse.training.objective import Objective, Window
+from stillhouse.training.order import Order
 from stillhouse.training.schedule import rate_factor
 from stillhouse.training.state import pack, unpack
-from stillhouse.training.teacher import objective_of
 
 
 def train_causal(job: Job) -> Path | None:
@@ -49,7 +52,7 @@ def train_causal(job: Job) -> Path | None:
     return None if metrics is None else write_student(job, student, dataset, metrics)
 
 
-def _encode(job: Job, student: CausalStudent, examples: Sequence[Example]) -> list[Encoded]:
+def _encode(job: Job, student: Trainable, examples: Sequence[Example]) -> list[Encoded]:
     method = job.recipe.method
     if isinstance(method, BlackBox) and not method.rationale:
         examples = [example.model_copy(update={"answer": final_answer(example.answer)}) for example in examples]
@@ -62,7 +65,7 @@ class Trainer:
     def __init__(
         self,
         job: Job,
-        student: CausalStudent,
+        student: Trainable,
         objective: Objective,
         train: Sequence[Encoded],
         valid: Sequence[Encoded],
@@ -76,10 +79,10 @@ class Trainer:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._network = student.network.to(self._device)
         self._objective = objective.to(self._device)
-        self._train, self._valid = train, sorted(valid, key=lambda row: len(row.tokens))
+        self._train, self._valid = train, sorted(valid, key=lambda row: row.length)
         self._identity = identity
         self._order = Order(
-            [len(row.tokens) for row in train],
+            [row.length for row in train],
             batch_size=options.batch_size,
             accumulate=options.accumulate,
             seed=options.seed,
@@ -112,7 +115,7 @@ class Trainer:
     def _one_step(self) -> dict[str, float]:
         started = time.perf_counter()
         batches = self._batches([[self._train[i] for i in part] for part in self._order.micro_batches(self.step)])
-        weight = _total_weight(batches)
+        window = _window(batches)
         rate = self._options.learning_rate * rate_factor(
             self.step, self.steps, warmup=self._options.warmup, schedule=self._options.schedule
         )
@@ -121,19 +124,17 @@ class Trainer:
         self._optimizer.zero_grad(set_to_none=True)
         parts = []
         for batch in batches:
-            sums = self._objective.sums(self._network, batch)
-            torch.autograd.backward(sums["loss"] / weight)
-            parts.append({name: value.detach() for name, value in sums.items()})
+            losses = self._objective.losses(self._student, batch, window)
+            torch.autograd.backward(losses["loss"])
+            parts.append({name: value.detach() for name, value in losses.items()})
         norm = torch.nn.utils.clip_grad_norm_(self._network.parameters(), self._options.clip or math.inf)
-        metrics = self._finite(batches, parts, norm, weight)
+        metrics = self._finite(batches, parts, norm)
         self._optimizer.step()
         self.step += 1
         tokens = sum(batch.real_tokens for batch in batches)
         return {**metrics, "train/learning_rate": rate, "perf/tokens_per_second": tokens / (time.perf_counter() - started)}
 
-    def _finite(
-        self, batches: Sequence[Batch], parts: Sequence[dict[str, Tensor]], norm: Tensor, weight: float
-    ) -> dict[str, float]:
+    def _finite(self, batches: Sequence[Batch], parts: Sequence[dict[str, Tensor]], norm: Tensor) -> dict[str, float]:
         """The step's metrics. Raises TrainingError, before the weights move, where one of them is NaN or infinite."""
         names = list(parts[0])
         numbers = torch.stack([*(part[name] for part in parts for name in names), norm]).tolist()  # the step's one wait
@@ -142,7 +143,7 @@ class Trainer:
         if not all(map(math.isfinite, numbers)):
             bad = [batch for batch, values in zip(batches, by_batch, strict=True) if not all(map(math.isfinite, values.values()))]
             raise self._not_finite(bad or batches, "loss" if bad else "gradient")
-        means = {f"train/{name}": sum(values[name] for values in by_batch) / weight for name in names}
+        means = {f"train/{name}": sum(values[name] for values in by_batch) for name in names}
         return {**means, "train/grad_norm": grad_norm}
 
     def _not_finite(self, batches: Sequence[Batch], what: str) -> TrainingError:
@@ -165,13 +166,14 @@ class Trainer:
         with torch.no_grad():
             for start in range(0, len(self._valid), size):
                 [batch] = self._batches([self._valid[start : start + size]])
-                total += self._objective.sums(self._network, batch)["loss"].item()
-                weight += float(batch.weights_N.sum())
+                window = Window.of([batch])
+                total += self._objective.losses(self._student, batch, window)["loss"].item() * window.rows
+                weight += window.rows
         self._network.train()
         return {"eval/loss": total / weight} if weight else {}
 
     def _batches(self, parts: Sequence[Sequence[Encoded]]) -> list[Batch]:
-        return [collate(part, self._student.pad_id).to(self._device) for part in parts]
+        return [self._student.collate(part).to(self._device) for part in parts]
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.steps
@@ -220,10 +222,10 @@ def _optimizer(network: Any, options: Training) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=options.learning_rate, betas=options.betas, fused=True)
 
 
-def _total_weight(batches: Sequence[Batch]) -> float:
-    """What the window's sums are divided by: its supervised tokens, each by its example's weight."""
-    weight = float(sum(batch.weights_N.sum() for batch in batches))
-    if weight <= 0:
+def _window(batches: Sequence[Batch]) -> Window:
+    """The window of these micro-batches. Raises TrainingError where none of its examples counts."""
+    window = Window.of(batches)
+    if window.rows <= 0:
         examples = ", ".join(example for batch in batches for example in batch.examples)
         raise TrainingError(f"No example of this step has a weight above 0: {examples}. Remove them from the dataset.")
-    return weight
+    return window

@@ -2,13 +2,10 @@ from __future__ import annotations
 
 from itertools import chain
 
-import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stillhouse.students.causal import Encoded
-from stillhouse.training.batch import Order, collate
+from stillhouse.training.order import Order
 
 lengths = st.lists(st.integers(2, 50), min_size=1, max_size=300)
 
@@ -51,20 +48,3 @@ def test_bucketing_pads_less() -> None:
         return sum(max(batch) * len(batch) - sum(batch) for batch in batches)
 
     assert padding(True) < padding(False) / 5
-
-
-def test_only_the_answers_tokens_are_supervised_each_one_place_before_it_stands() -> None:
-    rows = [Encoded("a", (5, 6, 7, 8, 1), 3, 1.0), Encoded("b", (5, 9, 1), 1, 0.5)]
-    batch = collate(rows, pad_id=0)
-    assert batch.tokens_BT.tolist() == [[5, 6, 7, 8, 1], [5, 9, 1, 0, 0]]
-    assert batch.positions_N.tolist() == [2, 3, 5, 6]
-    assert batch.targets_N.tolist() == [8, 1, 9, 1]
-    assert batch.weights_N.tolist() == [1.0, 1.0, 0.5, 0.5]
-    assert (batch.real_tokens, batch.examples) == (8, ("a", "b"))
-    assert batch.to(torch.device("cpu")) is not None
-
-
-@pytest.mark.parametrize("pad_id", [0, 1])
-def test_an_end_token_that_also_pads_is_still_supervised(pad_id: int) -> None:
-    batch = collate([Encoded("a", (5, 8, 1), 1, 1.0), Encoded("b", (5, 8, 8, 8, 1), 1, 1.0)], pad_id=pad_id)
-    assert batch.targets_N.tolist() == [8, 1, 8, 8, 8, 1]

@@ -1,22 +1,15 @@
-"""Which examples make up a step, and a micro-batch as tensors.
+"""Which examples make up a step.
 
 The order of an epoch is a permutation computed from (seed, epoch), so the position in the data is the step number and a resumed
-run needs no replay. `collate` is the one place where labels are shifted against inputs.
-
-Shapes: B examples, T positions (padded), N supervised positions of the whole micro-batch.
+run needs no replay. How examples become tensors is each student kind's own (`students/collating.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-import torch
-from torch import Tensor
-
-from stillhouse.students.causal import Encoded
 
 POOL = 64
 """Windows that are sorted by length together: large enough for little padding, small enough to stay random."""
@@ -59,52 +52,3 @@ class Order:
         pool = self._window * POOL
         pools = [order[start : start + pool] for start in range(0, len(order), pool)]
         return np.concatenate([pool[np.argsort(self._lengths[pool], kind="stable")] for pool in pools])
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A micro-batch."""
-
-    examples: tuple[str, ...]
-    """Ids, for messages."""
-    tokens_BT: Tensor
-    """Padded on the right, so that under a causal mask no token sees the padding."""
-    positions_N: Tensor
-    """Where in the flattened B*T positions the supervised tokens are predicted: one before where they stand."""
-    targets_N: Tensor
-    """The supervised tokens."""
-    weights_N: Tensor
-    """The weight of each one's example."""
-    real_tokens: int
-    """Without padding."""
-
-    def to(self, device: torch.device) -> Batch:
-        """The same batch on `device`."""
-        return replace(
-            self,
-            tokens_BT=self.tokens_BT.to(device),
-            positions_N=self.positions_N.to(device),
-            targets_N=self.targets_N.to(device),
-            weights_N=self.weights_N.to(device),
-        )
-
-
-def collate(rows: Sequence[Encoded], pad_id: int) -> Batch:
-    """Rows of token ids as one micro-batch."""
-    width = max(len(row.tokens) for row in rows)
-    tokens_BT = np.full((len(rows), width), pad_id, dtype=np.int64)
-    positions, weights = [], []
-    for i, row in enumerate(rows):
-        tokens_BT[i, : len(row.tokens)] = row.tokens
-        first, last = row.answer_start - 1, len(row.tokens) - 1
-        positions.append(np.arange(first, last) + i * width)
-        weights.append(np.full(last - first, row.weight, dtype=np.float32))
-    positions_N = np.concatenate(positions)
-    return Batch(
-        examples=tuple(row.example for row in rows),
-        tokens_BT=torch.from_numpy(tokens_BT),
-        positions_N=torch.from_numpy(positions_N),
-        targets_N=torch.from_numpy(tokens_BT.reshape(-1)[positions_N + 1]),
-        weights_N=torch.from_numpy(np.concatenate(weights)),
-        real_tokens=sum(len(row.tokens) for row in rows),
-    )

@@ -1,0 +1,162 @@
+"""The words that networks, losses and training share, as tensors: an encoded example, a micro-batch, what a network says of it.
+
+One shape for every kind of student: N supervised rows, each with a hidden state, and one head that turns a state into V scores.
+For a decoder a row is a token to be predicted and V the vocabulary; for a classifier a row is an example (or a labelled token) and
+V the labels; for a regression V is 1.
+
+Shapes: B examples, T positions, N supervised rows of the whole micro-batch, H width, V scores, A attention heads, D head width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One example as numbers."""
+
+    example: str
+    """Its id."""
+    tokens: tuple[int, ...]
+    """What the network reads. Decoder: prompt, answer and end token in one; encoder-decoder and encoder: the input."""
+    answer_start: int
+    """Decoder: index of the answer's first token. Others: the length of `tokens`."""
+    weight: float
+    targets: tuple[int | float, ...] = ()
+    """Encoder-decoder: the answer's tokens; encoder: the label's index, a number, or one label for each labelled token. Decoder:
+    empty, because they are in `tokens`."""
+    segments: tuple[int, ...] = ()
+    """Encoder: which text of a pair each token is of. Token classification: nothing."""
+    places: tuple[int, ...] = ()
+    """Token classification: positions of the labelled tokens."""
+    task: str = ""
+    """Which task it is of, where there are several."""
+
+    @property
+    def length(self) -> int:
+        """Positions it takes: what bucketing and token budgets count."""
+        return len(self.tokens)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A micro-batch."""
+
+    examples: tuple[str, ...]
+    """Ids of its B examples: for messages, and to find them in a teacher's cache."""
+    inputs: Mapping[str, Tensor]
+    """What the network takes, by name: `input_ids` BxT, `attention_mask`, ..."""
+    positions_N: Tensor
+    """Where in the network's flattened output the supervised rows stand."""
+    targets_N: Tensor
+    """The token, label (int64) or number (float32) of each row."""
+    weights_N: Tensor
+    """The weight of each row's example, float32."""
+    owners_N: Tensor
+    """Which of the B examples a row is of, ascending."""
+    real_tokens: int
+    """Without padding."""
+    tasks: tuple[str, ...] = ()
+    """Of its B examples, where there are several tasks."""
+
+    @property
+    def weight(self) -> float:
+        """What its sums are divided by, as its part of the window."""
+        return float(self.weights_N.sum())
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on `device`."""
+        return replace(
+            self,
+            inputs={name: value.to(device) for name, value in self.inputs.items()},
+            positions_N=self.positions_N.to(device),
+            targets_N=self.targets_N.to(device),
+            weights_N=self.weights_N.to(device),
+            owners_N=self.owners_N.to(device),
+        )
+
+
+@dataclass(frozen=True)
+class Head:
+    """The last linear layer, and what some architectures do to its scores."""
+
+    weight_VH: Tensor
+    bias_V: Tensor | None = None
+    scale: float = 1.0
+    """Scores are multiplied by it (Cohere, Granite)."""
+    soft_cap: float | None = None
+    """Scores are cap * tanh(score / cap) (Gemma)."""
+
+    @property
+    def size(self) -> int:
+        """V."""
+        return self.weight_VH.shape[0]
+
+    def scores(self, hidden_NH: Tensor) -> Tensor:
+        """scores_NV, in the states' own precision."""
+        scores_NV = torch.nn.functional.linear(hidden_NH, self.weight_VH.to(hidden_NH.dtype), _like(self.bias_V, hidden_NH))
+        scores_NV = scores_NV * self.scale if self.scale != 1.0 else scores_NV
+        return scores_NV if self.soft_cap is None else self.soft_cap * torch.tanh(scores_NV / self.soft_cap)
+
+    def first(self, size: int) -> Head:
+        """The head of the first `size` scores: what two vocabularies have in common when one is padded."""
+        if size == self.size:
+            return self
+        return replace(self, weight_VH=self.weight_VH[:size], bias_V=None if self.bias_V is None else self.bias_V[:size])
+
+
+@dataclass(frozen=True)
+class States:
+    """A network's inner states, for losses that compare them. Only what was asked for is there."""
+
+    mask_BT: Tensor
+    """True at real tokens."""
+    hidden: tuple[Tensor, ...] = ()
+    """The embeddings, then each layer's output: each BxTxH."""
+    pooled_BH: Tensor | None = None
+    """One state an example: the classifier's, or the mean over real tokens."""
+    queries: tuple[Tensor, ...] = ()
+    """Each layer's, BxAxTxD, before any rotation."""
+    keys: tuple[Tensor, ...] = ()
+    values: tuple[Tensor, ...] = ()
+    scores: tuple[Tensor, ...] = ()
+    """Each layer's attention scores before the softmax, BxAxTxT."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a network says about a batch."""
+
+    hidden_NH: Tensor
+    """The states at the supervised rows, before the head."""
+    head: Head
+    states: States | None = None
+
+    @property
+    def scores_NV(self) -> Tensor:
+        """All of them at once; `losses.fused` never needs to."""
+        return self.head.scores(self.hidden_NH)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which inner states a network shall give beside its output."""
+
+    hidden: bool = False
+    attention: bool = False
+    """Scores before the softmax."""
+    relations: frozenset[str] = field(default_factory=frozenset)
+    """Of `queries`, `keys`, `values`."""
+    pooled: bool = False
+
+    def __bool__(self) -> bool:
+        return self.hidden or self.attention or self.pooled or bool(self.relations)
+
+
+def _like(bias_V: Tensor | None, hidden_NH: Tensor) -> Tensor | None:
+    return None if bias_V is None else bias_V.to(hidden_NH.dtype)
