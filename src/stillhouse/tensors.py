@@ -1,8 +1,8 @@
 """The words that networks, losses and training share, as tensors: an encoded example, a micro-batch, what a network says of it.
 
 One shape for every kind of student: N supervised rows, each with a hidden state, and one head that turns a state into V scores.
-For a decoder a row is a token to be predicted and V the vocabulary; for a classifier a row is an example (or a labelled token) and
-V the labels; for a regression V is 1.
+For a decoder a row is a token to be predicted and V the vocabulary; for a classifier a row is an example (or a labelled token)
+and V the labels; for a regression V is 1.
 
 Shapes: B examples, T positions, N supervised rows of the whole micro-batch, H width, V scores, A attention heads, D head width.
 """
@@ -36,6 +36,8 @@ class Encoded:
     """Token classification: positions of the labelled tokens."""
     task: str = ""
     """Which task it is of, where there are several."""
+    extra: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """One number for each supervised row, by name: what a rollout's tokens were sampled with, ..."""
 
     @property
     def length(self) -> int:
@@ -63,6 +65,8 @@ class Batch:
     """Without padding."""
     tasks: tuple[str, ...] = ()
     """Of its B examples, where there are several tasks."""
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
+    """The encoded examples' `extra`, N each."""
 
     @property
     def weight(self) -> float:
@@ -78,6 +82,7 @@ class Batch:
             targets_N=self.targets_N.to(device),
             weights_N=self.weights_N.to(device),
             owners_N=self.owners_N.to(device),
+            extra={name: value.to(device) for name, value in self.extra.items()},
         )
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from stillhouse.losses.forward_kl import ForwardKL
 from stillhouse.students.causal import CausalStudent
-from stillhouse.students.collating import collate_decoder
+from stillhouse.students.collating.decoder import collate_decoder
 from stillhouse.tensors import Batch, Encoded, Head, Output, Wanted
 from stillhouse.training.objective import Objective, Window
 from stillhouse.training.teachers.live import LiveTeacher

@@ -25,7 +25,7 @@ from stillhouse.generation import text_of
 from stillhouse.recipe import Student as StudentSpec
 from stillhouse.records import canonical_json
 from stillhouse.students.base import refuse_unsafe_files
-from stillhouse.students.collating import collate_decoder
+from stillhouse.students.collating.decoder import collate_decoder
 from stillhouse.students.heads import head_of
 from stillhouse.tensors import Batch, Encoded, Output, Wanted
 

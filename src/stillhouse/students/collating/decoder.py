@@ -1,4 +1,4 @@
-"""Encoded examples -> a micro-batch, for each shape of network. A decoder's labels are shifted against its inputs here only.
+"""A decoder's micro-batch: its labels are shifted against its inputs here, nowhere else.
 
 Shapes: B examples, T positions (padded), N supervised rows of the whole micro-batch.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stillhouse.students.collating import collate_decoder
+from stillhouse.students.collating.decoder import collate_decoder
 from stillhouse.tensors import Encoded
 
 
