@@ -27,6 +27,7 @@ APART = {
 KINDS_APART = {
     "graders": {"base"},
     "losses": {"base", "sources"},
+    "features": {"base"},
     "models": {"base"},
     "tasks": {"base", "words"},
     "formats": {"base"},
@@ -34,7 +35,7 @@ KINDS_APART = {
 """Plural folders whose files do not import each other, and the file they share."""
 
 HEAVY = {"torch", "transformers", "sklearn", "skops", "safetensors", "tokenizers"}
-HEAVY_ROOMS = {"tensors", "students", "losses", "training"}
+HEAVY_ROOMS = {"tensors", "students", "losses", "features", "training"}
 
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS.values(), start=1) for room in rooms}
 

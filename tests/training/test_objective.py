@@ -32,7 +32,8 @@ class Says:
 
     @property
     def scores_BTV(self) -> Tensor:
-        return self.network["scores_BTV"]
+        scores: Tensor = self.network["scores_BTV"]
+        return scores
 
     def output(self, batch: Batch, *, wanted: Wanted | None = None) -> Output:
         scores_NV = self.scores_BTV.flatten(0, 1).index_select(0, batch.positions_N)

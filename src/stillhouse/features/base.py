@@ -27,4 +27,4 @@ class FeatureLoss(nn.Module):
 
     @abstractmethod
     def forward(self, student: States, teacher: States, layers: tuple[int, int]) -> Tensor:
-        """loss_B >= 0, the mean over each example's real tokens (or pairs); 0 where both agree. The teacher's side has no graph."""
+        """loss_B >= 0, the mean over each example's real tokens (or pairs); 0 where both agree. The teacher has no graph."""

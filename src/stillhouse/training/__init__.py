@@ -5,7 +5,7 @@ Importing this module imports no torch; calling `train` does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stillhouse.recipe import Recipe
@@ -34,6 +34,8 @@ def train(
     should_stop: Callable[[], bool] = lambda: False,
     teacher_folder: Path | None = None,
     base_folder: Path | None = None,
+    member_folders: Sequence[Path] = (),
+    signals_folder: Path | None = None,
 ) -> Path | None:
     """Train the recipe's student; returns `work/student`, its artifact's manifest written last, or None if asked to stop.
 
@@ -45,7 +47,9 @@ def train(
     the recipe does not override them by name, TrainingError where the run had to stop (NaN, an empty answer, a full disk).
     """
     work.mkdir(parents=True, exist_ok=True)
-    job = Job(recipe, dataset_folder, work, teacher_folder, base_folder, report, should_stop)
+    job = Job(
+        recipe, dataset_folder, work, teacher_folder, base_folder, report, should_stop, tuple(member_folders), signals_folder
+    )
     STUDENTS.resolve(recipe.student.kind)  # first, because its message lists the kinds
     way: Callable[[Job], Path | None] = TRAINERS.resolve(recipe.student.kind)
     return way(job)

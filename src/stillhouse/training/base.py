@@ -38,6 +38,10 @@ class Job:
     report: Callable[[Progress], None]
     should_stop: Callable[[], bool]
     """Asked once a step."""
+    member_folders: tuple[Path, ...] = ()
+    """Several local teachers, in the order of the recipe's `[[teacher.members]]`."""
+    signals_folder: Path | None = None
+    """Where the teacher's cache lies or is made. None: in `work`."""
 
     @property
     def student_folder(self) -> Path:

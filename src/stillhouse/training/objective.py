@@ -8,7 +8,7 @@ Shapes: N supervised rows of a micro-batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -63,6 +63,24 @@ class Objective:
         if self.teaching is not None:
             self.teaching.to(device)
         return self
+
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """What is trained beside the student and left behind: the features' projections."""
+        return []
+
+    def begin(self, step: int, steps: int) -> None:
+        """Told before each step where the run is: temperatures, stages and interpolations follow it."""
+
+    def after_step(self, batches: Sequence[Batch], metrics: Mapping[str, float]) -> Mapping[str, float]:
+        """Told when the weights have moved, with the step's metrics; returns metrics of its own."""
+        return {}
+
+    def state(self) -> Mapping[str, Tensor]:
+        """What changes as it goes (a teacher's average, an interpolation), for the checkpoint."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take back what `state` gave."""
 
     def losses(self, student: Trainable, batch: Batch, window: Window) -> dict[str, Tensor]:
         """The batch's part of the window's mean: `loss` (with its graph) and its parts (without). Micro-batches add up."""
