@@ -9,7 +9,7 @@ Shapes: B examples, T positions, N supervised rows of the whole micro-batch, H w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -107,6 +107,13 @@ class Head:
         scores_NV = torch.nn.functional.linear(hidden_NH, self.weight_VH.to(hidden_NH.dtype), _like(self.bias_V, hidden_NH))
         scores_NV = scores_NV * self.scale if self.scale != 1.0 else scores_NV
         return scores_NV if self.soft_cap is None else self.soft_cap * torch.tanh(scores_NV / self.soft_cap)
+
+    def picked(self, order: Sequence[int] | None) -> Head:
+        """The head of these scores in this order: another network's labels. None: as it is."""
+        if order is None:
+            return self
+        rows = torch.tensor(order, device=self.weight_VH.device)
+        return replace(self, weight_VH=self.weight_VH[rows], bias_V=None if self.bias_V is None else self.bias_V[rows])
 
     def first(self, size: int) -> Head:
         """The head of the first `size` scores: what two vocabularies have in common when one is padded."""

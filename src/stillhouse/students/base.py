@@ -57,6 +57,10 @@ class Trainable(Student, Protocol):
     def vocabulary_size(self) -> int:
         """V: scores a row has (tokens, labels, or 1)."""
 
+    @property
+    def row_labels(self) -> tuple[str, ...] | None:
+        """What each score of a row is of, by name, for students that give labels; empty for a number. None: tokens."""
+
     def tokenizer_hash(self) -> str:
         """Equal where every text becomes the same ids; scores of students with different ones cannot be compared."""
 

@@ -6,8 +6,6 @@ exactly as it was taught. Weights are safetensors, everything else JSON and text
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from stillhouse.chat import Message
@@ -23,9 +21,8 @@ from stillhouse.dataset import Example
 from stillhouse.errors import RecipeError, TrainingError, UsageError
 from stillhouse.generation import text_of
 from stillhouse.recipe import Student as StudentSpec
-from stillhouse.records import canonical_json
-from stillhouse.students.base import refuse_unsafe_files
 from stillhouse.students.collating.decoder import collate_decoder
+from stillhouse.students.folders import load_config, load_tokenizer, tokenizer_hash
 from stillhouse.students.heads import head_of
 from stillhouse.tensors import Batch, Encoded, Output, Wanted
 
@@ -66,9 +63,9 @@ class CausalStudent:
         tokenizer_folder = Path(spec.tokenizer) if spec.tokenizer else base_folder
         if tokenizer_folder is None:
             raise RecipeError("A causal student from scratch needs a tokenizer: set [student] tokenizer to its folder.")
-        tokenizer = _load_tokenizer(tokenizer_folder)
+        tokenizer = load_tokenizer(tokenizer_folder)
         if base_folder is not None:
-            config = _with_dropout(_load_config(base_folder), dropout)
+            config = _with_dropout(load_config(base_folder), dropout)
             return cls(_checked_vocabulary(_load_network(base_folder, config), tokenizer), tokenizer)
         config = _with_dropout(_config_from_scratch(spec.config, tokenizer), dropout)
         with torch.random.fork_rng():
@@ -79,7 +76,7 @@ class CausalStudent:
     @classmethod
     def load(cls, folder: Path) -> CausalStudent:
         """What `save` wrote, ready to answer. Raises UsageError for a folder that cannot be loaded or could run code."""
-        student = cls(_load_network(folder, _load_config(folder)), _load_tokenizer(folder))
+        student = cls(_load_network(folder, load_config(folder)), load_tokenizer(folder))
         student.network.eval()
         return student
 
@@ -104,11 +101,14 @@ class CausalStudent:
         """Scores per position: V of logits_BTV, which can exceed the tokenizer's count."""
         return int(self.network.config.vocab_size)
 
+    @property
+    def row_labels(self) -> None:
+        """Its scores are of tokens."""
+        return None
+
     def tokenizer_hash(self) -> str:
         """Equal for tokenizers that turn every text into the same ids (padding and truncation settings do not count)."""
-        content = json.loads(self.tokenizer.backend_tokenizer.to_str())
-        kept = {key: value for key, value in content.items() if key not in {"padding", "truncation", "version"}}
-        return f"sha256:{hashlib.sha256(canonical_json(kept)).hexdigest()}"
+        return tokenizer_hash(self.tokenizer)
 
     # -- chats and token ids ---------------------------------------------------------------------------------------------
 
@@ -212,25 +212,6 @@ class CausalStudent:
         return Encoded(example.id, tokens, len(prompt), example.weight)
 
 
-def _load_tokenizer(folder: Path) -> Any:
-    """What tokenizer.json says, exactly. AutoTokenizer would rebuild it by the architecture beside it, to other ids."""
-    _refuse_foreign_code(folder)
-    if not (folder / "tokenizer.json").is_file():
-        raise UsageError(f"There is no usable tokenizer in {folder}: tokenizer.json is missing.")
-    try:
-        return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
-    except Exception as exc:  # the tokenizers library raises plain Exceptions
-        raise UsageError(f"There is no usable tokenizer in {folder}: {exc}.") from exc
-
-
-def _load_config(folder: Path) -> Any:
-    _refuse_foreign_code(folder)
-    try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, StrictDataclassError) as exc:
-        raise UsageError(f"There is no usable model in {folder}: {exc}.") from exc
-
-
 def _load_network(folder: Path, config: Any) -> Any:
     try:
         network, notes = AutoModelForCausalLM.from_pretrained(
@@ -242,25 +223,6 @@ def _load_network(folder: Path, config: Any) -> Any:
         missing = sorted(notes["missing_keys"])
         raise UsageError(f"The model in {folder} is not whole: {len(missing)} weights are missing, {missing[0]} among them.")
     return network
-
-
-def _refuse_foreign_code(folder: Path) -> None:
-    refuse_unsafe_files(folder)
-    for path in sorted(folder.glob("*config.json")):
-        try:
-            content = json.loads(path.read_bytes())
-        except ValueError as exc:
-            raise UsageError(f"{path} is not valid JSON: {exc}.") from exc
-        if _names_foreign_code(content):
-            raise UsageError(
-                f"{path} asks for code of its own (auto_map). It is never run: only transformers' own models are loaded."
-            )
-
-
-def _names_foreign_code(content: Any) -> bool:
-    if isinstance(content, dict):
-        return "auto_map" in content or any(_names_foreign_code(value) for value in content.values())
-    return isinstance(content, list) and any(_names_foreign_code(value) for value in content)
 
 
 def _config_from_scratch(options: dict[str, Any], tokenizer: Any) -> Any:
