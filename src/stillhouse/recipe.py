@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from stillhouse.errors import RecipeError
 from stillhouse.method import BlackBox, Method
 from stillhouse.records import Record
+
+_METHOD: TypeAdapter[Method] = TypeAdapter(Method)
 
 
 class Augmentation(Record):
@@ -187,6 +189,21 @@ class Recipe(Record):
     """None: one stage, as [method] says."""
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
+
+    def methods(self) -> list[tuple[float, Method]]:
+        """What is minimised, with its share of the steps: one entry, or one for each stage."""
+        if not self.stages:
+            return [(1.0, self.method)]
+        whole = self.method.model_dump(mode="json")
+        return [(stage.share, _METHOD.validate_python({**whole, **stage.method})) for stage in self.stages]
+
+    @model_validator(mode="after")
+    def _stages_make_a_run(self) -> Recipe:
+        total = sum(stage.share for stage in self.stages)
+        if self.stages and abs(total - 1) > 1e-6:
+            raise ValueError(f"the stages' shares must make 1, and they make {total:g}")
+        self.methods()
+        return self
 
 
 def load_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:

@@ -79,7 +79,7 @@ class Log:
             self._listener(progress)
 
 
-def run(recipe: Recipe, data: Path, work: Path, *, stop_at: int | None = None, **folders: Path) -> Log:
+def run(recipe: Recipe, data: Path, work: Path, *, stop_at: int | None = None, **folders: Any) -> Log:
     """Train, or go on training, until the end or until `stop_at` steps are done."""
     seen = {"step": 0}
     log = Log(lambda progress: seen.update(step=progress.step))

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from stillhouse.losses.forward_kl import ForwardKL
+from stillhouse.method import WhiteBox
 from stillhouse.students.causal import CausalStudent
 from stillhouse.students.collating.decoder import collate_decoder
 from stillhouse.tensors import Batch, Encoded, Head, Output, Wanted
-from stillhouse.training.objective import Objective, Window
+from stillhouse.training.objective import Distillation, Objective, Window
 from stillhouse.training.teachers.live import LiveTeacher
 from tests.students.tiny import tiny_spec, write_tokenizer
 
@@ -46,7 +47,7 @@ def sums(objective: Objective, student: Any, given: Batch) -> dict[str, Tensor]:
 
 
 def white_box(teacher: Any, temperature: float, share: float) -> Objective:
-    return Objective(LiveTeacher(teacher), ForwardKL(), temperature=temperature, share=share)
+    return Distillation(WhiteBox(temperature=temperature, weight=share), LiveTeacher(teacher), ForwardKL())
 
 
 def batch() -> Batch:

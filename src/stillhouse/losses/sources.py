@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from stillhouse.losses.base import Target, at_least_float32
@@ -57,3 +58,25 @@ class Dense:
     def target(self, rows: slice, tokens_M: Tensor, temperature_M1: Tensor, size: int) -> Target:
         scores_MV = self.scores_NV[rows, :size]
         return Target(tokens_M, (at_least_float32(scores_MV) / temperature_M1).log_softmax(dim=-1))
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Several teachers: the weighted mean of their distributions, with weights of its own for each row."""
+
+    sources: tuple[Source, ...]
+    """M of them, each with all scores."""
+    weights_NM: Tensor
+    """Each row sums to 1; a teacher with weight 0 does not count."""
+
+    @property
+    def vocabulary(self) -> int:
+        return min(source.vocabulary for source in self.sources)
+
+    def target(self, rows: slice, tokens_M: Tensor, temperature_M1: Tensor, size: int) -> Target:
+        parts = []
+        for source, weight_N in zip(self.sources, self.weights_NM.unbind(-1), strict=True):
+            log_probs_MV = source.target(rows, tokens_M, temperature_M1, size).log_probs_NV
+            assert log_probs_MV is not None, "a mixture is of whole distributions"
+            parts.append(log_probs_MV + weight_N[rows, None].log())
+        return Target(tokens_M, torch.logsumexp(torch.stack(parts), dim=0))

@@ -209,7 +209,7 @@ class CausalStudent:
                 f"The example {example.id} has {len(tokens)} tokens, and this network has {self.max_positions} positions "
                 "(max_position_embeddings). Remove the example, or take a student with more."
             )
-        return Encoded(example.id, tokens, len(prompt), example.weight)
+        return Encoded(example.id, tokens, len(prompt), example.weight, task=example.metadata.get("task", ""))
 
 
 def _load_network(folder: Path, config: Any) -> Any:

@@ -1,38 +1,88 @@
-"""Who teaches, and whether it can: a recipe that asks for what its teacher cannot give is refused before any compute."""
+"""Whether the teacher can give what the recipe asks for: found before any compute, with a word on what would work.
+
+Files are looked at, weights are not loaded.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from stillhouse.artifacts import MANIFEST, load_manifest
 from stillhouse.errors import RecipeError
+from stillhouse.features import FEATURES
 from stillhouse.losses import LOSSES
-from stillhouse.losses.base import Loss
-from stillhouse.method import WhiteBox
-from stillhouse.students.base import Trainable
-from stillhouse.students.causal import CausalStudent
+from stillhouse.method import Method, Preference, WhiteBox
+from stillhouse.signal import GIVES, Signal
 from stillhouse.training.base import Job
-from stillhouse.training.objective import Objective
-from stillhouse.training.teachers.live import LiveTeacher
+
+LOCAL = ("live", "cache")
+"""Sources that need a teacher's weights."""
 
 
-def objective_of(job: Job, student: Trainable) -> Objective:
-    """What the recipe's method minimises. Raises RecipeError where the teacher cannot give the signal that it needs."""
-    method = job.recipe.method
+def check_needs(job: Job) -> None:
+    """Raises RecipeError for the first thing that the recipe's teacher cannot give."""
+    for _, method in job.recipe.methods():
+        _check_method(job, method)
+
+
+def teacher_folders(job: Job) -> tuple[Path, ...]:
+    """The local teachers, one or several."""
+    return job.member_folders or (() if job.teacher_folder is None else (job.teacher_folder,))
+
+
+def kind_of(folder: Path, default: str) -> str:
+    """The kind of student a model folder holds: what its manifest says, or `default` where it has none."""
+    return load_manifest(folder).kind if (folder / MANIFEST).is_file() else default
+
+
+def _check_method(job: Job, method: Method) -> None:
+    if isinstance(method, Preference) and method.loss == "contrastive" and not teacher_folders(job):
+        raise RecipeError('The contrastive loss needs its teacher\'s weights: set [teacher] model, or [method] loss = "dpo".')
     if not isinstance(method, WhiteBox):
-        return Objective()
-    loss: Loss = LOSSES.resolve(method.loss)(**method.options)
-    if job.teacher_folder is None:
+        return
+    if method.source in LOCAL and not teacher_folders(job):
         raise RecipeError(
-            "A white-box method needs the weights of its teacher: set [teacher] model to a local causal artifact, or [method] "
-            'kind = "black-box" for a teacher that only answers.'
+            "A white-box method needs the weights of its teacher: set [teacher] model to a local model of the student's kind, or "
+            '[method] kind = "black-box" for a teacher that only answers. (source = "api" learns from the log-probabilities that '
+            'came with its answers; "ema" and "mutual" need no teacher.)'
         )
-    teacher = CausalStudent.load(job.teacher_folder)
-    _check_vocabulary(teacher, student)
-    return Objective(LiveTeacher(teacher), loss, temperature=method.temperature, share=method.weight)
+    if method.rollouts is not None and method.source in ("cache", "api"):
+        raise RecipeError(
+            f'Rollouts are new texts every time, and source = "{method.source}" knows old ones only: set it to "live".'
+        )
+    for what, needed in _needed(method):
+        if needed not in _given(method):
+            raise RecipeError(_refusal(method, what, needed))
 
 
-def _check_vocabulary(teacher: Trainable, student: Trainable) -> None:
-    remedy = (
-        'Give the student the teacher\'s tokenizer ([student] tokenizer = its folder), or set [method] kind = "black-box", '
-        "which learns from text and fits any pair."
-    )
-    if teacher.tokenizer_hash() != student.tokenizer_hash():
-        raise RecipeError(f"Teacher and student have different tokenizers, so their logits cannot be compared. {remedy}")
+def _needed(method: WhiteBox) -> list[tuple[str, Signal]]:
+    """(what needs it, the signal)."""
+    loss: list[tuple[str, Signal]] = []
+    if method.loss != "none":
+        loss = [(f"The loss '{method.loss}'", LOSSES.resolve(method.loss).needs)]
+    if method.temperature_by == "token":
+        loss.append(('temperature_by = "token"', "logits"))
+    for feature in method.features:
+        FEATURES.resolve(feature.loss)
+        loss.append((f"The feature '{feature.loss}'", "states"))
+    return loss
+
+
+def _given(method: WhiteBox) -> frozenset[Signal]:
+    if method.source == "cache":
+        states: frozenset[Signal] = frozenset({"states"}) if method.cache.states else frozenset()
+        return GIVES[method.cache.tier] | states
+    return GIVES["api" if method.source == "api" else "live"]
+
+
+def _refusal(method: WhiteBox, what: str, needed: Signal) -> str:
+    where = f'a cache of tier "{method.cache.tier}"' if method.source == "cache" else "an API"
+    given = ", ".join(sorted(_given(method)))
+    works = sorted(name for name in LOSSES.names() if LOSSES.resolve(name).needs in _given(method) and name != "cross_entropy")
+    if needed == "states":
+        remedy = 'Set [method] source = "live" with a local teacher' + (
+            ", or cache.states = true." if method.source == "cache" else "."
+        )
+    else:
+        remedy = f'Losses that work there: {", ".join(works)}. Or set [method] source = "live" with a local teacher.'
+    return f"{what} needs {needed}, and {where} gives {given}. {remedy}"

@@ -3,22 +3,29 @@
 The window is every micro-batch of an optimizer step (on every process), so how it is cut changes nothing, and an epoch's smaller
 last window counts each of its rows as much as itself, not as a full one would.
 
-Shapes: N supervised rows of a micro-batch.
+Shapes: B examples, N supervised rows of a micro-batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stillhouse.losses.base import Loss
 from stillhouse.losses.fused import weighted_sums
+from stillhouse.method import WhiteBox
 from stillhouse.students.base import Trainable
-from stillhouse.tensors import Batch
+from stillhouse.tensors import Batch, Output
+from stillhouse.training.squares import squared_sums
 from stillhouse.training.teachers.base import Teaching
+from stillhouse.training.temperature import Temperature
+
+if TYPE_CHECKING:
+    from stillhouse.training.features import FeatureTerms
 
 
 @dataclass(frozen=True)
@@ -37,34 +44,13 @@ class Window:
 
 
 class Objective:
-    """Black-box: cross-entropy. White-box: share * T^2 * D(teacher, student, at T) + (1 - share) * cross-entropy.
-
-    T^2, because the gradient of the divergence shrinks with 1/T^2 (Hinton et al. 2015, section 2.1): so `share` means the same
-    at every temperature.
-    """
-
-    def __init__(
-        self,
-        teaching: Teaching | None = None,
-        loss: Loss | None = None,
-        *,
-        temperature: float = 1.0,
-        share: float = 0.0,
-        scale: float | None = None,
-    ) -> None:
-        self.teaching = teaching
-        self.loss = loss
-        self._temperature = temperature
-        self._share = share
-        self._scale = temperature**2 if scale is None else scale
+    """Cross-entropy on the teacher's text; the others add to it, or replace it."""
 
     def to(self, device: torch.device) -> Objective:
         """Itself, with the teacher on `device`."""
-        if self.teaching is not None:
-            self.teaching.to(device)
         return self
 
-    def parameters(self) -> list[torch.nn.Parameter]:
+    def parameters(self) -> list[nn.Parameter]:
         """What is trained beside the student and left behind: the features' projections."""
         return []
 
@@ -85,19 +71,105 @@ class Objective:
     def losses(self, student: Trainable, batch: Batch, window: Window) -> dict[str, Tensor]:
         """The batch's part of the window's mean: `loss` (with its graph) and its parts (without). Micro-batches add up."""
         output = student.output(batch)
+        if batch.targets_N.is_floating_point():
+            return {"loss": squared_sums(output, batch, ce_N=batch.weights_N / window.rows).total}
+        sums = weighted_sums(output.hidden_NH, output.head, batch.targets_N, ce_N=batch.weights_N / window.rows)
+        return {"loss": sums.total}
+
+
+class Distillation(Objective):
+    """share * T^2 * D(teacher, student, at T) + (1 - share) * cross-entropy + the features' terms.
+
+    T^2, because the gradient of the divergence shrinks with 1/T^2 (Hinton et al. 2015, section 2.1): so `share` means the same
+    at every temperature. Features are means over examples, the others over rows.
+    """
+
+    def __init__(self, method: WhiteBox, teaching: Teaching, loss: Loss | None, features: FeatureTerms | None = None) -> None:
+        self.teaching = teaching
+        self.loss = loss
+        self._features = features
+        self._share = method.weight if loss is not None else 0.0
+        self._ce_share = 1 - method.weight
+        self._squared = method.scale == "t2"
+        self._temperature = Temperature(method)
+        self._progress = 0.0
+
+    def to(self, device: torch.device) -> Distillation:
+        self.teaching.to(device)
+        if self._features is not None:
+            self._features.to(device)
+        return self
+
+    def parameters(self) -> list[nn.Parameter]:
+        return [] if self._features is None else list(self._features.parameters())
+
+    def begin(self, step: int, steps: int) -> None:
+        self._progress = step / max(steps - 1, 1)
+
+    def after_step(self, batches: Sequence[Batch], metrics: Mapping[str, float]) -> Mapping[str, float]:
+        if self.loss is not None:
+            self.loss.advance(self._progress, metrics.get("train/divergence", 0.0))
+        changed = {} if self.loss is None else {f"train/{name}": value for name, value in self.loss.state().items()}
+        return {**changed, **self.teaching.after_step(list(batches), self._progress)}
+
+    def state(self) -> Mapping[str, Tensor]:
+        of_loss = {} if self.loss is None else self.loss.state()
+        of_features = {} if self._features is None else self._features.state_dict()
+        return {
+            **{f"teaching/{name}": tensor for name, tensor in self.teaching.state().items()},
+            **{f"loss/{name}": torch.tensor(value, dtype=torch.float64) for name, value in of_loss.items()},
+            **{f"features/{name}": tensor for name, tensor in of_features.items()},
+        }
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        self.teaching.load_state(part_of(state, "teaching/"))
+        if self.loss is not None:
+            self.loss.load_state({name: value.item() for name, value in part_of(state, "loss/").items()})
+        if self._features is not None:
+            self._features.load_state_dict(part_of(state, "features/"))
+
+    def losses(self, student: Trainable, batch: Batch, window: Window) -> dict[str, Tensor]:
+        wanted = None if self._features is None else self._features.wanted
+        output = student.output(batch, wanted=wanted)
+        found = self._of_rows(output, batch, window)
+        if self._features is None or wanted is None or output.states is None:
+            return found
+        terms = self._features(output.states, self.teaching.states(batch, wanted))
+        total = found["loss"]
+        for name, term_B in terms.items():
+            mean = term_B.sum() / window.examples
+            total = total + mean
+            found[name] = mean.detach()
+        return {**found, "loss": total}
+
+    def _of_rows(self, output: Output, batch: Batch, window: Window) -> dict[str, Tensor]:
         weight_N = batch.weights_N / window.rows
-        if self.loss is None or self.teaching is None:
-            sums = weighted_sums(output.hidden_NH, output.head, batch.targets_N, ce_N=weight_N)
-            return {"loss": sums.total}
-        sums = weighted_sums(
-            output.hidden_NH,
-            output.head,
-            batch.targets_N,
-            ce_N=weight_N * (1 - self._share),
-            kd_N=weight_N * (self._share * self._scale),
-            loss=self.loss,
-            source=self.teaching.source(batch),
-            temperature_N=torch.full_like(weight_N, self._temperature),
-        )
-        parts = {"kd_loss": sums.divergence_N * self._scale, "ce_loss": sums.cross_entropy_N}
+        ce_N = weight_N * self._ce_share
+        if self.loss is None:
+            sums = weighted_sums(output.hidden_NH, output.head, batch.targets_N, ce_N=ce_N)
+            return {"loss": sums.total, "ce_loss": (sums.cross_entropy_N * weight_N).sum()}
+        source = self.teaching.source(batch)
+        if batch.targets_N.is_floating_point():
+            sums = squared_sums(output, batch, ce_N=ce_N, kd_N=weight_N * self._share, source=source)
+            scaled_N = sums.divergence_N
+        else:
+            temperature_N = self._temperature.of_rows(self._progress, source, batch.targets_N)
+            scale_N = temperature_N.square() if self._squared else torch.ones_like(temperature_N)
+            sums = weighted_sums(
+                output.hidden_NH,
+                output.head,
+                batch.targets_N,
+                ce_N=ce_N,
+                kd_N=weight_N * self._share * scale_N,
+                loss=self.loss,
+                source=source,
+                temperature_N=temperature_N,
+            )
+            scaled_N = sums.divergence_N * scale_N
+        parts = {"kd_loss": scaled_N, "ce_loss": sums.cross_entropy_N, "divergence": sums.divergence_N}
         return {"loss": sums.total, **{name: (part_N * weight_N).sum() for name, part_N in parts.items()}}
+
+
+def part_of(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The entries whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}

@@ -25,9 +25,10 @@ from stillhouse.students.base import Trainable
 from stillhouse.students.causal import CausalStudent
 from stillhouse.tensors import Batch, Encoded
 from stillhouse.training import checkpoint as checkpoints
+from stillhouse.training.assembling import objective_of
 from stillhouse.training.base import Job, Progress
 from stillhouse.training.lineage import check_terms, finished, run_identity, write_student
-from stillhouse.training.needs import objective_of
+from stillhouse.training.needs import check_needs
 from stillhouse.training.objective import Objective, Window
 from stillhouse.training.order import Order
 from stillhouse.training.schedule import rate_factor
@@ -40,12 +41,13 @@ def train_causal(job: Job) -> Path | None:
     check_terms(job, dataset)
     if finished(job):
         return job.student_folder
+    check_needs(job)
     training = job.recipe.training
     if training.threads is not None:
         torch.set_num_threads(training.threads)
     student = CausalStudent.build(job.recipe.student, job.base_folder, dropout=training.dropout, seed=training.seed)
-    objective = objective_of(job, student)
     rows = {split: _encode(job, student, read_examples(job.dataset_folder, split)) for split in ("train", "valid")}
+    objective = objective_of(job, student, [*rows["train"], *rows["valid"]])
     with torch.random.fork_rng():
         trainer = Trainer(job, student, objective, rows["train"], rows["valid"], run_identity(job, dataset))
         metrics = trainer.run()

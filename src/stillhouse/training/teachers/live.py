@@ -16,10 +16,12 @@ class LiveTeacher(Teaching):
 
     gives = GIVES["live"]
 
-    def __init__(self, teacher: Trainable) -> None:
+    def __init__(self, teacher: Trainable, *, frozen: bool = True) -> None:
+        """Not `frozen`: its weights are trained elsewhere, and are only read here."""
         self._teacher = teacher
-        teacher.network.requires_grad_(False)
-        teacher.network.eval()
+        if frozen:
+            teacher.network.requires_grad_(False)
+            teacher.network.eval()
 
     def source(self, batch: Batch) -> Source:
         with torch.no_grad():

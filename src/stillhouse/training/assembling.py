@@ -1,0 +1,97 @@
+"""From a recipe to the objects a run is made of: who teaches, what is minimised, what it is fed. The parts meet only here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stillhouse.errors import RecipeError
+from stillhouse.formats.examples import read_examples
+from stillhouse.losses import LOSSES
+from stillhouse.losses.base import Loss
+from stillhouse.losses.forward_kl import ForwardKL
+from stillhouse.method import BlackBox, Method, WhiteBox
+from stillhouse.students import STUDENTS
+from stillhouse.students.base import Trainable
+from stillhouse.tensors import Encoded
+from stillhouse.training.base import Job
+from stillhouse.training.needs import kind_of, teacher_folders
+from stillhouse.training.objective import Distillation, Objective
+from stillhouse.training.stages import Stages
+from stillhouse.training.teachers.average import AverageTeacher
+from stillhouse.training.teachers.base import Teaching
+from stillhouse.training.teachers.live import LiveTeacher
+from stillhouse.training.teachers.mutual import MutualTeacher
+from stillhouse.training.teachers.several import SeveralTeachers
+
+
+def objective_of(job: Job, student: Trainable, rows: Sequence[Encoded] = ()) -> Objective:
+    """What the recipe minimises, stage by stage. `rows`: all that is trained on or watched, for teachers that are asked once.
+
+    Raises RecipeError where teacher and student cannot be compared.
+    """
+    methods = job.recipe.methods()
+    teachings: dict[str, Teaching] = {}
+    stages = [(share, _objective(job, student, rows, method, teachings)) for share, method in methods]
+    return stages[0][1] if len(stages) == 1 else Stages(stages)
+
+
+def _objective(
+    job: Job, student: Trainable, rows: Sequence[Encoded], method: Method, teachings: dict[str, Teaching]
+) -> Objective:
+    if isinstance(method, BlackBox):
+        return Objective()
+    assert isinstance(method, WhiteBox)
+    if method.source not in teachings:
+        teachings[method.source] = _teaching(job, student, rows, method)
+    return Distillation(method, teachings[method.source], _loss(method))
+
+
+def _loss(method: WhiteBox) -> Loss | None:
+    if method.loss == "none":
+        return None
+    try:
+        loss: Loss = LOSSES.resolve(method.loss)(**method.options)
+    except (TypeError, ValueError) as exc:
+        raise RecipeError(f"[method.options] does not fit the loss '{method.loss}': {exc}.") from exc
+    return loss
+
+
+def _teaching(job: Job, student: Trainable, rows: Sequence[Encoded], method: WhiteBox) -> Teaching:
+    if method.source == "ema":
+        return AverageTeacher(student, decay=method.ema_decay)
+    if method.source == "mutual":
+        return _mutual(job, student, method)
+    teachers = [LiveTeacher(load_teacher(job, student, index)) for index in range(len(teacher_folders(job)))]
+    return (
+        teachers[0] if len(teachers) == 1 else SeveralTeachers(job.recipe.teacher.members, teachers, job.recipe.teacher.combine)
+    )
+
+
+def load_teacher(job: Job, student: Trainable, index: int = 0) -> Trainable:
+    """The recipe's local teacher, checked against the student. Raises RecipeError where their rows cannot be compared."""
+    folder = teacher_folders(job)[index]
+    teacher: Trainable = STUDENTS.resolve(kind_of(folder, student.kind)).load(folder)
+    _check_comparable(teacher, student)
+    return teacher
+
+
+def _mutual(job: Job, student: Trainable, method: WhiteBox) -> Teaching:
+    """The peer: the teacher's weights where the recipe names one, else a second student from other random numbers."""
+    if teacher_folders(job):
+        peer = load_teacher(job, student)
+    else:
+        training = job.recipe.training
+        examples = read_examples(job.dataset_folder, "train")
+        build = STUDENTS.resolve(job.recipe.student.kind).build
+        peer = build(job.recipe.student, job.base_folder, dropout=0.0, seed=training.seed + 1, examples=examples)
+    lessons = Distillation(method, LiveTeacher(student, frozen=False), ForwardKL())
+    return MutualTeacher(peer, lessons, learning_rate=job.recipe.training.learning_rate)
+
+
+def _check_comparable(teacher: Trainable, student: Trainable) -> None:
+    if teacher.tokenizer_hash() != student.tokenizer_hash():
+        raise RecipeError(
+            "Teacher and student have different tokenizers, so their logits cannot be compared. Give the student the teacher's "
+            'tokenizer ([student] tokenizer = its folder), or compare where their texts meet ([method] align = "bytes"), or set '
+            '[method] kind = "black-box", which learns from text and fits any pair.'
+        )

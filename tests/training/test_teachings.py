@@ -1,0 +1,132 @@
+"""Where the signal comes from: several teachers, the student's own average, a peer that learns too. Each resumes exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from stillhouse.dataset import Example
+from stillhouse.errors import RecipeError
+from stillhouse.losses.sources import Dense
+from stillhouse.method import WhiteBox
+from stillhouse.recipe import Member, Stage, Teacher
+from stillhouse.students.causal import CausalStudent
+from stillhouse.training import train
+from stillhouse.training.reading import entropy, surprise
+from stillhouse.training.temperature import Temperature
+from tests.students.tiny import tiny_spec, write_tokenizer
+from tests.training.runs import Log, recipe, run, sums, weights_hash, write_sums
+
+STEPS = {"steps": 6, "checkpoint_every": 3, "accumulate": 2, "dropout": 0.0}
+
+
+def teacher_folder(root: Path, seed: int = 7) -> Path:
+    folder = root / f"teacher-{seed}"
+    CausalStudent.build(tiny_spec(write_tokenizer(root / "teacher-tokenizer"), hidden_size=48), seed=seed).save(folder)
+    return folder
+
+
+def tasked() -> list[Example]:
+    return [row.model_copy(update={"metadata": {"task": "even" if i % 2 else "odd"}}) for i, row in enumerate(sums())]
+
+
+def teachers(root: Path, *tasks: tuple[str, ...], combine: str = "weight") -> Teacher:
+    members = tuple(Member(model=f"teacher-{i}", tasks=names) for i, names in enumerate(tasks))
+    return Teacher(members=members, combine=combine)  # type: ignore[arg-type]
+
+
+def check_resume(root: Path, method: WhiteBox, *, teacher: Teacher | None = None, **folders: Any) -> Log:
+    """Stopped in the middle and taken up again, a run ends with the same curve and the same weights."""
+    write_sums(root / "data", tasked())
+    plan = recipe(root, method=method, teacher=teacher, **STEPS)
+    whole = run(plan, root / "data", root / "whole", **folders)
+    first = run(plan, root / "data", root / "parts", stop_at=4, **folders)
+    second = run(plan, root / "data", root / "parts", **folders)
+    assert {**first.curve, **second.curve} == whole.curve
+    assert weights_hash(root / "parts") == weights_hash(root / "whole")
+    return whole
+
+
+@pytest.mark.parametrize("combine", ["weight", "task", "confidence"])
+def test_several_teachers_resume_exactly(tmp_path: Path, combine: str) -> None:
+    folders = (teacher_folder(tmp_path, 7), teacher_folder(tmp_path, 8))
+    spec = teachers(tmp_path, ("even",), ("odd",), combine=combine)
+    log = check_resume(tmp_path, WhiteBox(), teacher=spec, member_folders=folders)
+    assert log.curve[6]["train/kd_loss"] > 0
+
+
+def test_the_average_teacher_resumes_exactly_and_follows_the_student(tmp_path: Path) -> None:
+    log = check_resume(tmp_path, WhiteBox(source="ema", weight=0.5))
+    assert log.curve[1]["train/kd_loss"] == pytest.approx(0, abs=1e-6)
+    assert 0 < log.curve[6]["train/kd_loss"] < 0.1
+
+
+def test_the_peer_learns_too_and_resumes_exactly(tmp_path: Path) -> None:
+    log = check_resume(tmp_path, WhiteBox(source="mutual", weight=0.5))
+    assert log.curve[6]["train/peer_loss"] < log.curve[1]["train/peer_loss"]
+
+
+def test_a_named_teacher_can_be_the_peer(tmp_path: Path) -> None:
+    log = check_resume(tmp_path, WhiteBox(source="mutual"), teacher=Teacher(model="t"), teacher_folder=teacher_folder(tmp_path))
+    assert log.curve[6]["train/peer_loss"] < log.curve[1]["train/peer_loss"]
+
+
+def test_stages_follow_each_other_and_resume_exactly(tmp_path: Path) -> None:
+    write_sums(tmp_path / "data")
+    stages = (Stage(share=0.5, method={"weight": 1.0, "temperature": 4.0}), Stage(share=0.5, method={"loss": "reverse_kl"}))
+    plan = recipe(tmp_path, method=WhiteBox(), **STEPS).model_copy(update={"stages": stages})
+    folders = {"teacher_folder": teacher_folder(tmp_path)}
+    whole = run(plan, tmp_path / "data", tmp_path / "whole", **folders)
+    first = run(plan, tmp_path / "data", tmp_path / "parts", stop_at=4, **folders)
+    second = run(plan, tmp_path / "data", tmp_path / "parts", **folders)
+    assert [whole.curve[step]["train/stage"] for step in range(1, 7)] == [0, 0, 0, 1, 1, 1]
+    assert {**first.curve, **second.curve} == whole.curve
+
+
+def test_shares_that_do_not_make_a_run_are_refused(tmp_path: Path) -> None:
+    plan = recipe(tmp_path, method=WhiteBox())
+    with pytest.raises(ValueError, match=r"must make 1, and they make 0.5"):
+        type(plan).model_validate({**plan.model_dump(), "stages": [{"share": 0.5}]})
+    with pytest.raises(ValueError, match="colour"):
+        type(plan).model_validate({**plan.model_dump(), "stages": [{"share": 1.0, "method": {"colour": 1}}]})
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (WhiteBox(source="api"), r"forward_kl' needs logits, and an API gives text, top_logprobs.*top_k"),
+        (WhiteBox(source="api", loss="top_k", temperature_by="token"), 'temperature_by = "token" needs logits'),
+    ],
+)
+def test_what_an_api_cannot_give_is_refused_before_any_compute(tmp_path: Path, method: WhiteBox, message: str) -> None:
+    write_sums(tmp_path / "data")
+    with pytest.raises(RecipeError, match=message):
+        train(recipe(tmp_path, method=method), tmp_path / "data", tmp_path / "work", report=Log())
+    assert not (tmp_path / "work" / "checkpoints").exists()
+
+
+def test_a_losss_options_are_checked(tmp_path: Path) -> None:
+    write_sums(tmp_path / "data")
+    plan = recipe(tmp_path, method=WhiteBox(options={"colour": 1}))
+    with pytest.raises(RecipeError, match=r"\[method.options\] does not fit the loss 'forward_kl'"):
+        train(plan, tmp_path / "data", tmp_path / "work", report=Log(), teacher_folder=teacher_folder(tmp_path))
+
+
+def test_a_temperature_is_annealed_or_follows_how_unsure_the_teacher_is() -> None:
+    sure_NV = torch.tensor([[50.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    tokens_N = torch.zeros(2, dtype=torch.long)
+    annealed = Temperature(WhiteBox(temperature=4.0, temperature_end=1.0))
+    assert [annealed.of_rows(p, Dense(sure_NV), tokens_N)[0].item() for p in (0.0, 0.5, 1.0)] == [4.0, 2.5, 1.0]
+    by_token_N = Temperature(WhiteBox(temperature=4.0, temperature_by="token")).of_rows(0.0, Dense(sure_NV), tokens_N)
+    assert by_token_N.tolist() == pytest.approx([4.0, 1.0])
+
+
+def test_what_a_distribution_says_of_itself_is_read_in_slices() -> None:
+    scores_NV = torch.randn(9, 5, generator=torch.Generator().manual_seed(0))
+    tokens_N = torch.arange(9) % 5
+    p_NV = scores_NV.softmax(-1)
+    assert torch.allclose(entropy(Dense(scores_NV), tokens_N), -(p_NV * p_NV.log()).sum(-1), atol=1e-6)
+    assert torch.allclose(surprise(Dense(scores_NV), tokens_N), -p_NV.gather(-1, tokens_N[:, None]).log()[:, 0], atol=1e-6)
