@@ -37,6 +37,12 @@ class Example(Record):
     weight: float = Field(default=1.0, ge=0)
     metadata: dict[str, str] = {}
     tools: list[dict[str, Any]] | None = None
+    rejected: str | None = None
+    """A worse answer to the same prompt (the teacher's, where an expert corrected it), for methods that learn from pairs."""
+
+    def json_bytes(self) -> bytes:
+        """Canonical JSON. `rejected` stands in it where there is one only, so that older datasets keep their fingerprints."""
+        return canonical_json(self.model_dump(mode="json", exclude={"rejected"} if self.rejected is None else None))
 
 
 def example_id(messages: list[Message], answer: str, tools: list[dict[str, Any]] | None = None) -> str:

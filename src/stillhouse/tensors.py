@@ -38,11 +38,18 @@ class Encoded:
     """Which task it is of, where there are several."""
     extra: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """One number for each supervised row, by name: what a rollout's tokens were sampled with, ..."""
+    against: Encoded | None = None
+    """The worse answer to the same prompt, where pairs are learnt from: the two are one example, never in two micro-batches."""
 
     @property
     def length(self) -> int:
         """Positions it takes: what bucketing and token budgets count."""
-        return len(self.tokens)
+        return len(self.tokens) + (0 if self.against is None else len(self.against.tokens))
+
+
+def side_by_side(rows: Sequence[Encoded]) -> list[Encoded]:
+    """What a micro-batch is collated from: all rows, then the worse answers of those that have one, in the same order."""
+    return [*rows, *(row.against for row in rows if row.against is not None)]
 
 
 @dataclass(frozen=True)

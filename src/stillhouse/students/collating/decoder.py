@@ -10,11 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from stillhouse.tensors import Batch, Encoded
+from stillhouse.tensors import Batch, Encoded, side_by_side
 
 
 def collate_decoder(rows: Sequence[Encoded], pad_id: int) -> Batch:
     """Prompt and answer in one row, padded on the right. Each answer token is predicted one position before where it stands."""
+    rows = side_by_side(rows)
     width = max(len(row.tokens) for row in rows)
     tokens_BT = np.full((len(rows), width), pad_id, dtype=np.int64)
     positions, weights, owners = [], [], []
@@ -34,4 +35,5 @@ def collate_decoder(rows: Sequence[Encoded], pad_id: int) -> Batch:
         owners_N=torch.from_numpy(np.concatenate(owners)),
         real_tokens=sum(len(row.tokens) for row in rows),
         tasks=tuple(row.task for row in rows),
+        extra={name: torch.tensor([value for row in rows for value in row.extra[name]]) for name in rows[0].extra},
     )
