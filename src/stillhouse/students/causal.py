@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
@@ -24,6 +25,7 @@ from stillhouse.recipe import Student as StudentSpec
 from stillhouse.students.collating.decoder import collate_decoder
 from stillhouse.students.folders import load_config, load_tokenizer, tokenizer_hash
 from stillhouse.students.heads import head_of
+from stillhouse.students.states import real_tokens, with_states
 from stillhouse.tensors import Batch, Encoded, Output, Wanted
 
 transformers_logging.disable_progress_bar()  # it would draw bars of its own on stderr while loading and saving
@@ -137,11 +139,16 @@ class CausalStudent:
         return collate_decoder(rows, self.pad_id)
 
     def output(self, batch: Batch, *, wanted: Wanted | None = None) -> Output:
-        """The states before the head at every position that predicts a supervised token."""
-        if wanted:
-            raise UsageError("Inner states of a causal student are not given yet.")
-        states_BTH = self.network.base_model(**batch.inputs, use_cache=False).last_hidden_state
-        return Output(states_BTH.flatten(0, 1).index_select(0, batch.positions_N), head_of(self.network))
+        """The states before the head at every position that predicts a supervised token, and the inner ones that are wanted."""
+
+        def run() -> Tensor:
+            states_BTH: Tensor = self.network.base_model(**batch.inputs, use_cache=False).last_hidden_state
+            return states_BTH.flatten(0, 1).index_select(0, batch.positions_N)
+
+        if not wanted:
+            return Output(run(), head_of(self.network))
+        hidden_NH, states = with_states(self.network, wanted, run, real_tokens(batch))
+        return Output(hidden_NH, head_of(self.network), states)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of an answer's ids, without special tokens."""
