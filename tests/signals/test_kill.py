@@ -1,0 +1,50 @@
+"""SIGKILL at random moments while a cache is written: what was said to be written is there, and the rest is as if nothing was."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from stillhouse.signals import SignalReader
+from tests.signals.child import COUNTS, build
+from tests.signals.said import entries, key
+from tests.signals.test_folder import contents
+
+REPOSITORY = Path(__file__).parent.parent.parent
+
+
+@pytest.mark.parametrize("kills", [6, pytest.param(60, marks=pytest.mark.full)])
+@pytest.mark.timeout(600)
+def test_a_killed_build_goes_on_to_the_same_bytes(tmp_path: Path, kills: int) -> None:
+    build(tmp_path / "whole")
+    chance = random.Random(kills)
+    written = 0
+    for _ in range(kills):
+        said = build_and_kill(tmp_path / "killed", chance.randrange(1, 100 // kills + 2), chance.random() * 0.002)
+        reader = SignalReader(tmp_path / "killed" / key("sampled").name)
+        written = len(entries(COUNTS)) - len(reader.missing(entries(COUNTS)))
+        assert written >= said, "what was on disk is gone"
+    assert 0 < written < len(COUNTS), "every kill came too late, or too early"
+    build(tmp_path / "killed")
+    assert contents(tmp_path / "killed" / key("sampled").name) == contents(tmp_path / "whole" / key("sampled").name)
+
+
+def build_and_kill(root: Path, after: int, linger: float) -> int:
+    """Kill it `linger` seconds after `after` blocks; returns how many examples it said it had written."""
+    command = [sys.executable, "-m", "tests.signals.child", str(root)]
+    said = 0
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=REPOSITORY) as process:
+        assert process.stdout is not None
+        for count, line in enumerate(process.stdout):
+            said = int(line)
+            if count == after:
+                time.sleep(linger)  # a random moment, not a wait for anything
+                process.kill()
+        process.wait()
+    assert process.returncode == -9
+    return said
