@@ -2,8 +2,8 @@
 
     y = W x + (alpha / rank) * B A x        A: rank x in, B: out x rank, zero at first; W is frozen, in 4 or 8 bits if asked
 
-The network keeps its class, so whoever runs it, reads its head or listens to its layers need not know. What is saved is plain: the
-products are added to the weights, and the adapter lies beside them in peft's own format. Which parameters an optimizer or a
+The network keeps its class, so whoever runs it, reads its head or listens to its layers need not know. What is saved is plain:
+the products are added to the weights, and the adapter lies beside them in peft's own format. Which parameters an optimizer or a
 checkpoint takes is told by `requires_grad` alone.
 """
 

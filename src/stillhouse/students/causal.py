@@ -11,27 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from stillhouse.chat import Message
 from stillhouse.dataset import Example
 from stillhouse.errors import RecipeError, TrainingError, UsageError
-from stillhouse.generation import text_of
 from stillhouse.recipe import Student as StudentSpec
+from stillhouse.students.adapting import parameter_count, save_network
+from stillhouse.students.building import build_network, load_network
 from stillhouse.students.collating.decoder import collate_decoder
 from stillhouse.students.folders import load_config, load_tokenizer, tokenizer_hash
 from stillhouse.students.heads import head_of
+from stillhouse.students.prompting import ids_of, render
 from stillhouse.students.states import real_tokens, with_states
 from stillhouse.tensors import Batch, Encoded, Output, Wanted
 
 transformers_logging.disable_progress_bar()  # it would draw bars of its own on stderr while loading and saving
-
-_DROPOUT_FIELDS = ("attention_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop", "hidden_dropout", "dropout")
-_OLDER_FIELDS = {"rope_theta", "rope_scaling"}  # taken by transformers, but not among a configuration's own fields
 
 
 class CausalStudent:
@@ -58,39 +55,27 @@ class CausalStudent:
         `spec.config` is what transformers' configuration takes, `model_type` included: {"model_type": "llama", "hidden_size":
         128, ...}. Raises RecipeError for a spec that cannot be built, UsageError for a folder that cannot be loaded.
         """
-        if base_folder is not None and spec.config:
-            raise RecipeError(
-                f"[student] config shapes a network from scratch; this one starts from {base_folder}. Drop one of the two."
-            )
-        tokenizer_folder = Path(spec.tokenizer) if spec.tokenizer else base_folder
-        if tokenizer_folder is None:
-            raise RecipeError("A causal student from scratch needs a tokenizer: set [student] tokenizer to its folder.")
-        tokenizer = load_tokenizer(tokenizer_folder)
-        if base_folder is not None:
-            config = _with_dropout(load_config(base_folder), dropout)
-            return cls(_checked_vocabulary(_load_network(base_folder, config), tokenizer), tokenizer)
-        config = _with_dropout(_config_from_scratch(spec.config, tokenizer), dropout)
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            network = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-        return cls(_checked_vocabulary(network, tokenizer), tokenizer)
+        network, tokenizer = build_network(
+            AutoModelForCausalLM, spec, base_folder, dropout=dropout, seed=seed, example='"llama", "qwen2" or "gpt2"'
+        )
+        return cls(network, tokenizer)
 
     @classmethod
     def load(cls, folder: Path) -> CausalStudent:
         """What `save` wrote, ready to answer. Raises UsageError for a folder that cannot be loaded or could run code."""
-        student = cls(_load_network(folder, load_config(folder)), load_tokenizer(folder))
+        student = cls(load_network(AutoModelForCausalLM, folder, load_config(folder)), load_tokenizer(folder))
         student.network.eval()
         return student
 
     def save(self, folder: Path) -> None:
-        """Weights as safetensors, configuration, tokenizer and `chat_template.jinja`."""
-        self.network.save_pretrained(folder)
+        """Weights as safetensors (adapters merged), configuration, tokenizer and `chat_template.jinja`."""
+        save_network(self.network, folder)
         self.tokenizer.save_pretrained(folder)
 
     @property
     def parameters(self) -> int:
-        """Trained numbers, embeddings included; tied ones count once."""
-        return sum(parameter.numel() for parameter in self.network.parameters())
+        """Numbers, embeddings included; tied ones count once, adapters not at all, because they end up in the weights."""
+        return parameter_count(self.network)
 
     @property
     def max_positions(self) -> int | None:
@@ -128,7 +113,7 @@ class CausalStudent:
         names the example without an answer, RecipeError that names the one above `max_tokens` or the network's positions.
         """
         prompts = self._prompts_ids([(example.messages, example.tools) for example in examples])
-        answers = self._text_ids([example.answer for example in examples])
+        answers = ids_of(self.tokenizer, [example.answer for example in examples])
         return [
             self._joined(example, prompt, answer, max_tokens)
             for example, prompt, answer in zip(examples, prompts, answers, strict=True)
@@ -173,28 +158,12 @@ class CausalStudent:
         return self.decode(whole_1T[0, len(prompt) :].tolist())
 
     def _prompts_ids(self, prompts: Sequence[tuple[Sequence[Message], Sequence[dict[str, Any]] | None]]) -> list[list[int]]:
-        texts = [self._prompt_text(messages, tools) if messages else "" for messages, tools in prompts]
-        encoded = self._text_ids(texts)
+        texts = [render(self.tokenizer, messages, tools) if messages else "" for messages, tools in prompts]
+        encoded = ids_of(self.tokenizer, texts)
         for ids, (messages, _) in zip(encoded, prompts, strict=True):
             if messages and not ids:  # nothing would stand before the answer's first token, and so nothing predict it
                 raise UsageError(f"The chat template renders this chat to no token: {str(messages)[:200]}.")
         return [ids if messages else [self._start_id()] for ids, (messages, _) in zip(encoded, prompts, strict=True)]
-
-    def _prompt_text(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] | None) -> str:
-        if self.tokenizer.chat_template is None:
-            raise UsageError("The tokenizer has no chat template: put a chat_template.jinja into its folder.")
-        plain = [{**message, "content": text_of(message)} for message in messages]
-        try:
-            text = self.tokenizer.apply_chat_template(plain, tools=tools, tokenize=False, add_generation_prompt=True)
-        except Exception as exc:  # templates are programs: a jinja error of any class, or a TypeError within
-            raise UsageError(f"The chat template cannot render this chat: {exc}.") from exc
-        return str(text)
-
-    def _text_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        if not texts:
-            return []
-        ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)["input_ids"]
-        return ids
 
     def _start_id(self) -> int:
         start = self.tokenizer.bos_token_id
@@ -217,50 +186,3 @@ class CausalStudent:
                 "(max_position_embeddings). Remove the example, or take a student with more."
             )
         return Encoded(example.id, tokens, len(prompt), example.weight, task=example.metadata.get("task", ""))
-
-
-def _load_network(folder: Path, config: Any) -> Any:
-    try:
-        network, notes = AutoModelForCausalLM.from_pretrained(
-            folder, config=config, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as exc:
-        raise UsageError(f"The model in {folder} cannot be loaded: {exc}.") from exc
-    if notes["missing_keys"]:
-        missing = sorted(notes["missing_keys"])
-        raise UsageError(f"The model in {folder} is not whole: {len(missing)} weights are missing, {missing[0]} among them.")
-    return network
-
-
-def _config_from_scratch(options: dict[str, Any], tokenizer: Any) -> Any:
-    model_type = options.get("model_type")
-    if not isinstance(model_type, str):
-        raise RecipeError('A causal student from scratch needs [student.config] model_type, e.g. "llama", "qwen2" or "gpt2".')
-    given = {name: value for name, value in options.items() if name != "model_type"}
-    try:
-        known = AutoConfig.for_model(model_type)
-        unknown = sorted(set(given) - set(known.to_dict()) - set(known.attribute_map) - _OLDER_FIELDS)
-        if unknown:
-            raise RecipeError(f"[student.config] {', '.join(unknown)}: no such option of '{model_type}'.")
-        if "num_attention_heads" in given and "num_key_value_heads" in known.to_dict():
-            given.setdefault("num_key_value_heads", given["num_attention_heads"])  # not the full-size model's number
-        special = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
-        return AutoConfig.for_model(model_type, **{"vocab_size": len(tokenizer), **special, **given})
-    except (ValueError, TypeError, StrictDataclassError) as exc:
-        raise RecipeError(f"[student.config] does not shape a '{model_type}': {exc}.") from exc
-
-
-def _with_dropout(config: Any, dropout: float) -> Any:
-    names = [name for name in _DROPOUT_FIELDS if getattr(config, name, None) is not None]
-    if dropout and not names:
-        raise RecipeError(f"The architecture '{config.model_type}' has no dropout; set training.dropout = 0.")
-    for name in names:
-        setattr(config, name, dropout)
-    return config
-
-
-def _checked_vocabulary(network: Any, tokenizer: Any) -> Any:
-    if len(tokenizer) > network.config.vocab_size:
-        room = network.config.vocab_size
-        raise RecipeError(f"The tokenizer has {len(tokenizer)} tokens, and the network has room for {room} (vocab_size).")
-    return network
