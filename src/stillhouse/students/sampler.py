@@ -1,4 +1,4 @@
-"""Many answers of a decoder at once, as token ids: what training on its own answers needs. No text, no streaming, no waiting line.
+"""Many answers of a decoder at once, as token ids: what training on its own answers needs. No text, no streams, no waiting line.
 
 All prompts are read in one pass, then every row says one token a step; rows that are done leave, so the others get faster. What
 a row says depends on its own prompt and its own random numbers only. Serving has needs of its own, and its own engine
