@@ -28,7 +28,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         *("apply", "metering", "capture", "curation", "labelling", "training", "evaluation", "routing"),
     ),
     "6  faces: names are resolved and parts joined here": (
-        *("workspace", "gateway", "sources", "loop", "jobs", "api", "app", "server"),
+        *("workspace", "gateway", "sources", "loop", "jobs", "scripting", "api", "app", "server"),
     ),
     "7  the command line": ("demo", "cli"),
 }

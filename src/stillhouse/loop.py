@@ -9,7 +9,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from stillhouse import __version__
 from stillhouse.artifact import Artifact
 from stillhouse.artifacts import MANIFEST
 from stillhouse.completion import CompletionQuery
@@ -20,9 +22,11 @@ from stillhouse.evaluation import Plan
 from stillhouse.evaluation.evaluating import Progress
 from stillhouse.grade import Report
 from stillhouse.jobs import local
+from stillhouse.jobs.augmenting import with_augmentation
+from stillhouse.jobs.comparing import Comparison, compare_with_teacher
 from stillhouse.jobs.evaluations import evaluate_models
 from stillhouse.jobs.planning import plan_training
-from stillhouse.recipe import DataSource, Recipe
+from stillhouse.recipe import DataSource, Recipe, load_recipe
 from stillhouse.records import Record
 from stillhouse.run import Run
 from stillhouse.sources import read_files, read_stored
@@ -39,6 +43,8 @@ class Distilled(Record):
     run: Run
     model: Artifact
     report: Report
+    comparison: Comparison | None = None
+    """Student against teacher, where both lie on this machine."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +68,64 @@ def distill(workspace: Workspace, recipe: Recipe, steps: Steps) -> Distilled:
     dataset = asyncio.run(make_dataset(workspace, recipe.data))
     steps.say(f"Dataset {dataset.name} {dataset.fingerprint[:19]}: {_counts(dataset)}")
     check_evaluation(workspace, recipe, dataset)
-    planned = plan_training(workspace, recipe, dataset, allow=steps.allow)
+    recipe = with_teacher(workspace, recipe, dataset, steps)
+    taught = with_augmentation(workspace, recipe, dataset, steps.say)
+    run = _train(workspace, recipe, taught, steps)
+    artifact = workspace.artifact(str(run.result["artifact"]))
+    steps.say("Evaluating it on the test split.")
+    report = asyncio.run(judge(workspace, recipe, dataset, artifact, steps.progress))
+    comparison = compare_with_teacher(workspace, report, dataset)
+    return Distilled(dataset=taught, run=run, model=artifact, report=report, comparison=comparison)
+
+
+def with_teacher(workspace: Workspace, recipe: Recipe, dataset: Dataset, steps: Steps) -> Recipe:
+    """The recipe with a teacher that is there: one that a recipe of its own makes is trained on the same data first.
+
+    One that was made of the same recipe and data before is taken as it is. Teachers' recipes may name teachers' recipes.
+    """
+    if recipe.teacher.recipe is None or recipe.teacher.model is not None:
+        return recipe
+    wanted = with_teacher(workspace, load_recipe(Path(recipe.teacher.recipe)), dataset, steps)
+    planned = plan_training(workspace, wanted, dataset, allow=steps.allow)
+    known = _made_before(workspace, planned.spec["recipe"], dataset)
+    if known is None:
+        steps.say(f"Its teacher first: {wanted.name}.")
+        known = str(_submit(workspace, planned, steps).result["artifact"])
+    steps.say(f"The teacher is {known}.")
+    return recipe.model_copy(update={"teacher": recipe.teacher.model_copy(update={"model": known})})
+
+
+def _train(workspace: Workspace, recipe: Recipe, dataset: Dataset, steps: Steps) -> Run:
+    return _submit(workspace, plan_training(workspace, recipe, dataset, allow=steps.allow), steps)
+
+
+def _submit(workspace: Workspace, planned: Run, steps: Steps) -> Run:
     local.submit(workspace.store, workspace.settings, planned)
     steps.say(f"Run {planned.id} has started.")
     run = steps.wait(planned.id)
     if run.state != "succeeded":
         raise TrainingError(f"Run {run.id} is {run.state}. {run.error or ''} Go on with: stillhouse train resume {run.id}")
-    artifact = workspace.artifact(str(run.result["artifact"]))
-    steps.say("Evaluating it on the test split.")
-    report = asyncio.run(judge(workspace, recipe, dataset, artifact, steps.progress))
-    return Distilled(dataset=dataset, run=run, model=artifact, report=report)
+    return run
+
+
+def _made_before(workspace: Workspace, recipe: dict[str, Any], dataset: Dataset) -> str | None:
+    """The newest model that came of this recipe and dataset, by the code that runs now."""
+    same = [
+        artifact
+        for artifact in workspace.store.artifacts()
+        if artifact.recipe == recipe and artifact.dataset == dataset.fingerprint and artifact.code_version == __version__
+    ]
+    return max(same, key=lambda artifact: artifact.created).id if same else None
+
+
+def with_data(
+    recipe: Recipe, *, train: str | None = None, valid: str | None = None, test: str | None = None, dataset: str | None = None
+) -> Recipe:
+    """The recipe with its data taken from these files or this dataset, where any is named."""
+    changes = {"train": train, "valid": valid, "test": test, "dataset": dataset}
+    if not any(changes.values()):
+        return recipe
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={**changes, "completions": None})})
 
 
 async def make_dataset(workspace: Workspace, source: DataSource) -> Dataset:
@@ -134,7 +188,7 @@ def _roles(workspace: Workspace, recipe: Recipe, artifact: Artifact) -> dict[str
     if recipe.teacher.model is not None:
         roles["teacher"] = recipe.teacher.model
     base = recipe.student.base
-    if base is not None and base != recipe.teacher.model:
+    if base is not None and base != recipe.teacher.model and recipe.student.kind in ("causal", "seq2seq"):  # it can answer
         folder = workspace.model_folder(base)
         roles["base"] = base if (folder / MANIFEST).is_file() else workspace.add_model(folder).id
     return roles

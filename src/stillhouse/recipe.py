@@ -219,11 +219,19 @@ def load_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"{path} is not valid TOML: {exc}.") from exc
     for change in changes:
         _apply_change(content, change)
+    _find_teachers_recipe(content, path)
     try:
         return Recipe.model_validate(content)
     except ValidationError as exc:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in exc.errors())
         raise RecipeError(f"{path} cannot be run as written. {problems}.") from exc
+
+
+def _find_teachers_recipe(content: dict[str, Any], path: Path) -> None:
+    """A teacher's recipe lies beside the recipe that names it."""
+    teacher = content.get("teacher")
+    if isinstance(teacher, dict) and isinstance(teacher.get("recipe"), str):
+        teacher["recipe"] = str((path.parent / teacher["recipe"]).absolute())
 
 
 def _apply_change(content: dict[str, Any], change: str) -> None:

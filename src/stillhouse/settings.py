@@ -61,6 +61,11 @@ class Settings(Record):
         return self.data_dir / "runs"
 
     @property
+    def signals(self) -> Path:
+        """What teachers said about examples, kept for the runs that learn from it: a folder a teacher and way of keeping."""
+        return self.data_dir / "signals"
+
+    @property
     def files(self) -> Path:
         """Content-addressed files."""
         return self.data_dir / "files"

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from stillhouse.cli.output import JsonFlag, Session
 from stillhouse.cli.train import Allow, Changes
-
-if TYPE_CHECKING:
-    from stillhouse.recipe import Recipe
 
 app = typer.Typer()
 
@@ -29,26 +26,19 @@ def distill(
     json: JsonFlag = False,
 ) -> None:
     """Data -> dataset -> student -> evaluation. Ctrl-C while it trains leaves the run going."""
-    from stillhouse.cli.report_table import report_table
+    from stillhouse.cli.report_table import comparison_text, report_table
     from stillhouse.cli.watching import asking, watch_run
-    from stillhouse.loop import Steps
+    from stillhouse.loop import Steps, with_data
     from stillhouse.loop import distill as distill_loop
     from stillhouse.recipe import load_recipe
 
     session: Session = ctx.obj
-    wanted = _with_data(load_recipe(recipe, changes or ()), train, valid, test, dataset)
+    wanted = with_data(load_recipe(recipe, changes or ()), train=train, valid=valid, test=test, dataset=dataset)
     with asking(session) as progress:
         steps = Steps(wait=lambda run_id: watch_run(session, run_id), say=session.say, allow=allow or (), progress=progress)
         result = distill_loop(session.workspace, wanted, steps)
     session.emit(result, lambda: report_table(result.report))
+    if result.comparison is not None:
+        session.say(comparison_text(result.comparison))
     session.say(f"Put it in the teacher's place:  stillhouse route set ALIAS --model {result.model.id}")
     session.say(f"See what it got wrong:          stillhouse eval failures {result.report.id}")
-
-
-def _with_data(recipe: Recipe, train: str | None, valid: str | None, test: str | None, dataset: str | None) -> Recipe:
-    """Files or a dataset named on the command line replace where the recipe takes its data from."""
-    changes = {"train": train, "valid": valid, "test": test, "dataset": dataset}
-    if not any(changes.values()):
-        return recipe
-    data = recipe.data.model_copy(update={**changes, "completions": None})
-    return recipe.model_copy(update={"data": data})

@@ -15,6 +15,8 @@ from stillhouse.grade import Interval, ModelResult, Report
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from stillhouse.jobs.comparing import Comparison
+
 NONE = "-"
 MOST_SLICES = 12
 """Rows of slices that a table shows; `--json` has all."""
@@ -44,6 +46,20 @@ def headline_text(report: Report) -> str:
         delta = next(d.delta for d in report.differences if d.baseline == teacher.model and d.grader == grader)
         text += f", the teacher on {percent(teacher.accuracy[grader].value)}: {_verdict(delta)}"
     return f"{text} ({grader})."
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """Student against teacher: accuracy kept, size, speed."""
+    kept = "-" if comparison.retention is None else interval_text(comparison.retention)
+    text = (
+        f"The student keeps {kept} of the teacher's accuracy ({percent(comparison.student_accuracy)} of "
+        f"{percent(comparison.teacher_accuracy)}) with {comparison.smaller:.1f} times fewer parameters "
+        f"({comparison.student_parameters:,} of {comparison.teacher_parameters:,})"
+    )
+    if comparison.faster is not None:
+        speeds = comparison.texts_per_second
+        text += f", {comparison.faster:.1f} times as fast ({speeds['student']:,.0f} texts/s against {speeds['teacher']:,.0f})"
+    return f"{text}."
 
 
 def changes_table(changes: Sequence[Change]) -> Table:

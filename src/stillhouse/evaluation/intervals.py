@@ -43,6 +43,26 @@ def paired_difference(first: Sequence[bool], second: Sequence[bool], *, seed: in
     return Interval(value=(better - worse) / total, low=float(low), high=float(high))
 
 
+def paired_ratio(first: Sequence[bool], second: Sequence[bool], *, seed: int = 0, resamples: int = RESAMPLES) -> Interval | None:
+    """Share of `first` divided by share of `second`, about the same examples: percentile bootstrap, as in `paired_difference`.
+
+    A student's share of its teacher's accuracy is its retention. None where `second` is never right.
+    """
+    import numpy as np
+
+    assert len(first) == len(second) > 0
+    total, wins = len(first), sum(second)
+    if not wins:
+        return None
+    both = sum(a and b for a, b in zip(first, second, strict=True))
+    only_first, only_second = sum(first) - both, wins - both
+    shares = [both / total, only_first / total, only_second / total, (total - both - only_first - only_second) / total]
+    drawn = np.random.default_rng(seed).multinomial(total, shares, size=resamples)
+    ratios = (drawn[:, 0] + drawn[:, 1]) / np.maximum(drawn[:, 0] + drawn[:, 2], 1)
+    low, high = np.quantile(ratios, [0.025, 0.975])
+    return Interval(value=sum(first) / wins, low=float(low), high=float(high))
+
+
 def unpaired_difference(first: Interval, second: Interval) -> Interval:
     """`first` minus `second`, which are about different examples: Newcombe's hybrid of two Wilson intervals.
 

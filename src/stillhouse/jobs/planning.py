@@ -20,6 +20,7 @@ from stillhouse.method import WhiteBox
 from stillhouse.recipe import Recipe
 from stillhouse.run import Run
 from stillhouse.training import TRAINERS
+from stillhouse.training.needs import check_needs, needs_weights, takes_weights
 from stillhouse.workspace import Workspace
 
 NEEDS = {"causal": (("torch", "train"), ("transformers", "train")), "linear": (("sklearn", "classic"), ("skops", "classic"))}
@@ -35,8 +36,9 @@ def plan_training(workspace: Workspace, recipe: Recipe, dataset: Dataset, *, all
     recipe = recipe.model_copy(update={"teacher": recipe.teacher.model_copy(update={"allow_training": allowed})})
     check_kind(recipe)
     check_length(recipe)
-    teacher = check_folders(workspace, recipe)
-    terms = dataset.may_train if teacher is None else strictest(dataset.may_train, teacher.may_train)
+    terms = dataset.may_train
+    for teacher in check_folders(workspace, recipe):
+        terms = strictest(terms, teacher.may_train)
     overridden = check_terms(terms, allowed)
     check_examples(workspace, dataset)
     return Run(
@@ -64,7 +66,7 @@ def check_kind(recipe: Recipe) -> None:
 def check_length(recipe: Recipe) -> None:
     """A network is trained for a number of steps or of epochs; a linear student has neither."""
     training = recipe.training
-    if recipe.student.kind == "causal" and (training.steps is None) == (training.epochs is None):
+    if recipe.student.kind != "linear" and (training.steps is None) == (training.epochs is None):
         got = "neither" if training.steps is None else f"both (steps = {training.steps}, epochs = {training.epochs:g})"
         raise RecipeError(f"[training] needs one of steps and epochs, and the recipe has {got}. Write e.g. steps = 600.")
 
@@ -86,29 +88,50 @@ def check_terms(terms: Mapping[str, str], allowed: Sequence[str]) -> tuple[str, 
     return tuple(sorted(forbidden))
 
 
-def check_folders(workspace: Workspace, recipe: Recipe) -> Artifact | None:
-    """Base, tokenizer and teacher are where the recipe says, and the teacher can give what the method needs.
+def check_folders(workspace: Workspace, recipe: Recipe) -> list[Artifact]:
+    """Base, tokenizer and teachers are where the recipe says, and the teachers can give what the method needs.
 
-    Returns the manifest of a teacher whose scores are learned from; None where only answers are.
+    Returns the manifests of the teachers whose weights are learned from; none where only answers are.
     """
     for name in (recipe.student.base, recipe.student.tokenizer):
         if name:
             workspace.model_folder(name)
-    if not isinstance(recipe.method, WhiteBox):
-        return None
-    if recipe.student.kind != "causal":
-        raise RecipeError(f"white-box needs a student with token scores; '{recipe.student.kind}' has none. Use kind = 'causal'.")
-    if recipe.teacher.model is None:
-        raise RecipeError("white-box needs the teacher's logits: set [teacher] model to a local model (stillhouse models list).")
-    if recipe.teacher.model in {model for upstream in workspace.store.upstreams() for model in upstream.models}:
+    if recipe.student.kind == "linear":
+        if any(isinstance(method, WhiteBox) for _, method in recipe.methods()):
+            raise RecipeError("A linear student learns from labels and has no scores to compare: use method.kind = 'black-box'.")
+        return []
+    names = teacher_names(recipe)
+    if names and needs_weights(recipe):
+        _refuse_remote(workspace, names)
+    check_needs(recipe, local=bool(names))
+    if not takes_weights(recipe):
+        return []
+    if recipe.student.init is not None and not names:
+        raise RecipeError("[student.init] takes weights over from a teacher: set [teacher] model to a local model.")
+    return [load_manifest(workspace.model_folder(name)) for name in names]
+
+
+def teacher_names(recipe: Recipe) -> tuple[str, ...]:
+    """The recipe's teachers, one or several. Raises RecipeError where it names both, or one that is still to be trained."""
+    teacher = recipe.teacher
+    if teacher.model is not None and teacher.members:
+        raise RecipeError("[teacher] names a model and several members: keep one of the two.")
+    if teacher.recipe is not None and teacher.model is None and not teacher.members:
         raise RecipeError(
-            f"white-box needs logits, and '{recipe.teacher.model}' is behind an API that gives text. "
-            "Use a local teacher, or method = black-box."
+            f"[teacher] recipe = '{teacher.recipe}' trains the teacher first: stillhouse distill does it, or do it yourself "
+            "(stillhouse train run) and say --set teacher.model=ID."
         )
-    teacher = load_manifest(workspace.model_folder(recipe.teacher.model))
-    if teacher.kind != "causal":
-        raise RecipeError(f"white-box needs a teacher with token scores; '{recipe.teacher.model}' is of kind '{teacher.kind}'.")
-    return teacher
+    return (teacher.model,) if teacher.model is not None else tuple(member.model for member in teacher.members)
+
+
+def _refuse_remote(workspace: Workspace, names: Sequence[str]) -> None:
+    remote = {model for upstream in workspace.store.upstreams() for model in upstream.models}
+    for name in names:
+        if name in remote:
+            raise RecipeError(
+                f"white-box needs logits, and '{name}' is behind an API that gives text. Use a local teacher, or "
+                'method.source = "api" with a loss that learns from top log-probabilities (top_k), or method.kind = "black-box".'
+            )
 
 
 def check_examples(workspace: Workspace, dataset: Dataset) -> None:

@@ -7,6 +7,7 @@ id comes from the run's, a finished student is not trained twice, a registered o
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from stillhouse import __version__
@@ -16,11 +17,12 @@ from stillhouse.dataset import Dataset
 from stillhouse.files import finish_directory
 from stillhouse.formats.examples import read_manifest
 from stillhouse.jobs.claim import Claim, answer
-from stillhouse.method import WhiteBox
+from stillhouse.jobs.planning import teacher_names
 from stillhouse.recipe import Recipe
 from stillhouse.run import Run
 from stillhouse.settings import Settings
 from stillhouse.training import Progress, train
+from stillhouse.training.needs import takes_weights
 from stillhouse.workspace import Workspace, dataset_folder
 
 PATIENCE_SECONDS = 300.0
@@ -30,7 +32,7 @@ def train_student(settings: Settings, run: Run, claim: Claim) -> str | None:
     """Train what `run.spec` says; returns the artifact's id, None when it was asked to stop. Raises what `train` raises."""
     recipe = Recipe.model_validate(run.spec["recipe"])
     data = dataset_folder(settings, str(run.spec["dataset"]))
-    teacher, base, recipe = resolve_folders(settings, recipe)
+    folders, recipe = resolve_folders(settings, recipe)
 
     def report(progress: Progress) -> None:
         claim.journal.append(progress.message, step=progress.step, metrics=progress.metrics)
@@ -42,8 +44,10 @@ def train_student(settings: Settings, run: Run, claim: Claim) -> str | None:
         settings.runs / run.id,
         report=report,
         should_stop=lambda: claim.should_stop,
-        teacher_folder=teacher,
-        base_folder=base,
+        teacher_folder=next(iter(folders.teachers), None),
+        member_folders=folders.teachers if recipe.teacher.members else (),
+        base_folder=folders.base,
+        signals_folder=settings.signals,
     )
     if student is None:
         return None
@@ -53,22 +57,28 @@ def train_student(settings: Settings, run: Run, claim: Claim) -> str | None:
     return artifact.id
 
 
-def resolve_folders(settings: Settings, recipe: Recipe) -> tuple[Path | None, Path | None, Recipe]:
-    """Folders of the teacher (where its scores are needed) and of the base; the recipe with its tokenizer as a folder.
+@dataclass(frozen=True)
+class Folders:
+    """Where a recipe's models lie."""
 
-    Raises NotFoundError for a builtin or an artifact that is not there.
-    """
+    teachers: tuple[Path, ...]
+    """Whose weights are learned from: one, or several in the recipe's order."""
+    base: Path | None
+
+
+def resolve_folders(settings: Settings, recipe: Recipe) -> tuple[Folders, Recipe]:
+    """The folders, and the recipe with its tokenizer as a folder. Raises NotFoundError for a model that is not there."""
     workspace = Workspace(settings)
     try:
-        white_box = isinstance(recipe.method, WhiteBox) and recipe.teacher.model is not None
-        teacher = workspace.model_folder(str(recipe.teacher.model)) if white_box else None
+        names = teacher_names(recipe) if takes_weights(recipe) else ()
+        teachers = tuple(workspace.model_folder(name) for name in names)
         base = workspace.model_folder(recipe.student.base) if recipe.student.base else None
         if recipe.student.tokenizer:
             tokenizer = str(workspace.model_folder(recipe.student.tokenizer))
             recipe = recipe.model_copy(update={"student": recipe.student.model_copy(update={"tokenizer": tokenizer})})
     finally:
         workspace.close()
-    return teacher, base, recipe
+    return Folders(teachers, base), recipe
 
 
 def publish(student: Path, settings: Settings, run: Run, dataset: Dataset) -> Artifact:

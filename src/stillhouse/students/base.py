@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from stillhouse.chat import Message
 from stillhouse.errors import UsageError
@@ -75,6 +75,14 @@ class Trainable(Student, Protocol):
 
         Raises UsageError where this architecture cannot give one of them.
         """
+
+
+@runtime_checkable
+class WordTable(Protocol):
+    """A student that knows words, and which of them are alike."""
+
+    def words_alike(self) -> dict[str, tuple[str, ...]]:
+        """Word -> the words most like it; the most frequent word first."""
 
 
 def last_user_text(chat: Sequence[Message]) -> str:

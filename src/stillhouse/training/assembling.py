@@ -12,6 +12,7 @@ from stillhouse.losses.forward_kl import ForwardKL
 from stillhouse.method import BlackBox, Method, WhiteBox
 from stillhouse.students import STUDENTS
 from stillhouse.students.base import Trainable
+from stillhouse.students.labels import label_order
 from stillhouse.tensors import Encoded
 from stillhouse.training.base import Job
 from stillhouse.training.needs import kind_of, teacher_folders
@@ -61,17 +62,30 @@ def _teaching(job: Job, student: Trainable, rows: Sequence[Encoded], method: Whi
         return AverageTeacher(student, decay=method.ema_decay)
     if method.source == "mutual":
         return _mutual(job, student, method)
-    teachers = [LiveTeacher(load_teacher(job, student, index)) for index in range(len(teacher_folders(job)))]
+    teachers = [live_teacher(job, student, index) for index in range(len(teacher_folders(job)))]
     return (
         teachers[0] if len(teachers) == 1 else SeveralTeachers(job.recipe.teacher.members, teachers, job.recipe.teacher.combine)
     )
 
 
+def live_teacher(job: Job, student: Trainable, index: int = 0) -> LiveTeacher:
+    """The recipe's local teacher, its rows lined up with the student's. Raises RecipeError where they cannot be compared."""
+    teacher = load_teacher(job, student, index)
+    if student.row_labels is None:
+        check_tokenizers(teacher, student)
+        return LiveTeacher(teacher)
+    order = label_order(student.row_labels, teacher.row_labels)
+    if teacher.tokenizer_hash() == student.tokenizer_hash():
+        return LiveTeacher(teacher, order=order)
+    examples = [example for split in ("train", "valid") for example in read_examples(job.dataset_folder, split)]
+    rows = teacher.encode(examples, max_tokens=job.recipe.training.max_tokens)
+    return LiveTeacher(teacher, order=order, encoded={row.example: row for row in rows})
+
+
 def load_teacher(job: Job, student: Trainable, index: int = 0) -> Trainable:
-    """The recipe's local teacher, checked against the student. Raises RecipeError where their rows cannot be compared."""
+    """The weights of one of the recipe's local teachers."""
     folder = teacher_folders(job)[index]
     teacher: Trainable = STUDENTS.resolve(kind_of(folder, student.kind)).load(folder)
-    _check_comparable(teacher, student)
     return teacher
 
 
@@ -79,6 +93,7 @@ def _mutual(job: Job, student: Trainable, method: WhiteBox) -> Teaching:
     """The peer: the teacher's weights where the recipe names one, else a second student from other random numbers."""
     if teacher_folders(job):
         peer = load_teacher(job, student)
+        check_tokenizers(peer, student)
     else:
         training = job.recipe.training
         examples = read_examples(job.dataset_folder, "train")
@@ -88,7 +103,8 @@ def _mutual(job: Job, student: Trainable, method: WhiteBox) -> Teaching:
     return MutualTeacher(peer, lessons, learning_rate=job.recipe.training.learning_rate)
 
 
-def _check_comparable(teacher: Trainable, student: Trainable) -> None:
+def check_tokenizers(teacher: Trainable, student: Trainable) -> None:
+    """Raises RecipeError where the same text becomes other tokens."""
     if teacher.tokenizer_hash() != student.tokenizer_hash():
         raise RecipeError(
             "Teacher and student have different tokenizers, so their logits cannot be compared. Give the student the teacher's "

@@ -12,6 +12,7 @@ from stillhouse.errors import RecipeError
 from stillhouse.features import FEATURES
 from stillhouse.losses import LOSSES
 from stillhouse.method import Method, Preference, WhiteBox
+from stillhouse.recipe import Recipe
 from stillhouse.signal import GIVES, Signal
 from stillhouse.training.base import Job
 
@@ -19,10 +20,25 @@ LOCAL = ("live", "cache")
 """Sources that need a teacher's weights."""
 
 
-def check_needs(job: Job) -> None:
-    """Raises RecipeError for the first thing that the recipe's teacher cannot give."""
-    for _, method in job.recipe.methods():
-        _check_method(job, method)
+def check_needs(recipe: Recipe, *, local: bool) -> None:
+    """Raises RecipeError for the first thing that the recipe's teacher cannot give. `local`: its weights lie on this machine."""
+    for _, method in recipe.methods():
+        _check_method(method, local)
+
+
+def needs_weights(recipe: Recipe) -> bool:
+    """Whether some stage runs a teacher, or reads a cache that is made by running one."""
+    return any(
+        (isinstance(method, WhiteBox) and method.source in LOCAL)
+        or (isinstance(method, Preference) and method.loss == "contrastive")
+        for _, method in recipe.methods()
+    )
+
+
+def takes_weights(recipe: Recipe) -> bool:
+    """Whether it would use a teacher's weights where there are some: also a peer that starts from them, and initialisation."""
+    peers = any(isinstance(method, WhiteBox) and method.source == "mutual" for _, method in recipe.methods())
+    return needs_weights(recipe) or peers or recipe.student.init is not None
 
 
 def teacher_folders(job: Job) -> tuple[Path, ...]:
@@ -35,12 +51,12 @@ def kind_of(folder: Path, default: str) -> str:
     return load_manifest(folder).kind if (folder / MANIFEST).is_file() else default
 
 
-def _check_method(job: Job, method: Method) -> None:
-    if isinstance(method, Preference) and method.loss == "contrastive" and not teacher_folders(job):
+def _check_method(method: Method, local: bool) -> None:
+    if isinstance(method, Preference) and method.loss == "contrastive" and not local:
         raise RecipeError('The contrastive loss needs its teacher\'s weights: set [teacher] model, or [method] loss = "dpo".')
     if not isinstance(method, WhiteBox):
         return
-    if method.source in LOCAL and not teacher_folders(job):
+    if method.source in LOCAL and not local:
         raise RecipeError(
             "A white-box method needs the weights of its teacher: set [teacher] model to a local model of the student's kind, or "
             '[method] kind = "black-box" for a teacher that only answers. (source = "api" learns from the log-probabilities that '

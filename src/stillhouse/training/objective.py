@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from stillhouse.losses.base import Loss
 from stillhouse.losses.fused import weighted_sums
+from stillhouse.losses.sources import Source
 from stillhouse.method import WhiteBox
 from stillhouse.students.base import Trainable
 from stillhouse.tensors import Batch, Output
@@ -26,6 +27,10 @@ from stillhouse.training.temperature import Temperature
 
 if TYPE_CHECKING:
     from stillhouse.training.features import FeatureTerms
+
+
+BEHAVIOUR = "behaviour"
+"""In `extra` of rows that the student said itself: the log-probability that each token was drawn with."""
 
 
 @dataclass(frozen=True)
@@ -129,28 +134,28 @@ class Distillation(Objective):
             self._features.load_state_dict(part_of(state, "features/"))
 
     def losses(self, student: Trainable, batch: Batch, window: Window) -> dict[str, Tensor]:
-        wanted = None if self._features is None else self._features.wanted
+        if self._features is None:
+            source = None if self.loss is None else self.teaching.source(batch)
+            return self._of_rows(student.output(batch), batch, window, source)
+        wanted = self._features.wanted
         output = student.output(batch, wanted=wanted)
-        found = self._of_rows(output, batch, window)
-        if self._features is None or wanted is None or output.states is None:
-            return found
-        terms = self._features(output.states, self.teaching.states(batch, wanted))
-        total = found["loss"]
-        for name, term_B in terms.items():
-            mean = term_B.sum() / window.examples
-            total = total + mean
-            found[name] = mean.detach()
-        return {**found, "loss": total}
+        source, theirs = self.teaching.both(batch, wanted)
+        assert output.states is not None
+        found = self._of_rows(output, batch, window, source)
+        terms = {name: term_B.sum() / window.examples for name, term_B in self._features(output.states, theirs).items()}
+        parts = {name: term.detach() for name, term in terms.items()}
+        return {**found, **parts, "loss": found["loss"] + sum(terms.values())}
 
-    def _of_rows(self, output: Output, batch: Batch, window: Window) -> dict[str, Tensor]:
+    def _of_rows(self, output: Output, batch: Batch, window: Window, source: Source | None) -> dict[str, Tensor]:
+        """Rows that the student said itself have no answer to be right about: there the divergence is all."""
         weight_N = batch.weights_N / window.rows
-        ce_N = weight_N * self._ce_share
-        if self.loss is None:
+        share, ce_share = (1.0, 0.0) if BEHAVIOUR in batch.extra else (self._share, self._ce_share)
+        ce_N = weight_N * ce_share
+        if self.loss is None or source is None:
             sums = weighted_sums(output.hidden_NH, output.head, batch.targets_N, ce_N=ce_N)
             return {"loss": sums.total, "ce_loss": (sums.cross_entropy_N * weight_N).sum()}
-        source = self.teaching.source(batch)
         if batch.targets_N.is_floating_point():
-            sums = squared_sums(output, batch, ce_N=ce_N, kd_N=weight_N * self._share, source=source)
+            sums = squared_sums(output, batch, ce_N=ce_N, kd_N=weight_N * share, source=source)
             scaled_N = sums.divergence_N
         else:
             temperature_N = self._temperature.of_rows(self._progress, source, batch.targets_N)
@@ -160,7 +165,7 @@ class Distillation(Objective):
                 output.head,
                 batch.targets_N,
                 ce_N=ce_N,
-                kd_N=weight_N * self._share * scale_N,
+                kd_N=weight_N * share * scale_N,
                 loss=self.loss,
                 source=source,
                 temperature_N=temperature_N,

@@ -31,6 +31,10 @@ class Teaching(ABC):
         """Its inner states. Only for those that give `states`."""
         raise NotImplementedError(f"{type(self).__name__} gives no inner states")
 
+    def both(self, batch: Batch, wanted: Wanted) -> tuple[Source, States]:
+        """Both at once, for those that run a network: one pass."""
+        return self.source(batch), self.states(batch, wanted)
+
     def to(self, device: torch.device) -> Teaching:
         """Itself, on `device`."""
         return self

@@ -1,0 +1,63 @@
+"""How many texts a second models answer, side by side in one process: the same texts, batches and threads for each.
+
+For students that give an answer at once (classifiers). What a decoder takes depends on how much it says: `benchmarks/serving.py`.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stillhouse.artifacts import MANIFEST, load_manifest
+from stillhouse.chat import Message
+from stillhouse.students import STUDENTS
+
+BATCH = 32
+"""Texts asked at once."""
+ROUNDS = 5
+"""Times each model answers all of them, turn by turn; the median counts."""
+TEXTS = 512
+
+
+def texts_per_second(folders: Mapping[str, Path], chats: Sequence[Sequence[Message]], *, threads: int = 2) -> dict[str, float]:
+    """Role -> texts a second, tokenising included, for those of the models that are classifiers.
+
+    The machine should have nothing else to do. Texts come in the order given: random lengths, padded to the longest of a batch.
+    """
+    students = {role: load_classifier(folder) for role, folder in folders.items()}
+    asked = [list(chats[start : start + BATCH]) for start in range(0, min(len(chats), TEXTS), BATCH)]
+    classifiers = {role: student for role, student in students.items() if student is not None}
+    if not classifiers or not asked:
+        return {}
+    _use_threads(threads)
+    seconds: dict[str, list[float]] = {role: [] for role in classifiers}
+    for batch in asked[:2]:
+        for student in classifiers.values():
+            student.answer(batch)
+    for _ in range(ROUNDS):
+        for role, student in classifiers.items():
+            began = time.perf_counter()
+            for batch in asked:
+                student.answer(batch)
+            seconds[role].append(time.perf_counter() - began)
+    count = sum(map(len, asked))
+    return {role: count / statistics.median(taken) for role, taken in seconds.items()}
+
+
+def load_classifier(folder: Path) -> Any | None:
+    """The model in `folder`, ready to answer; None where it is no classifier."""
+    if not (folder / MANIFEST).is_file():
+        return None
+    kind = STUDENTS.resolve(load_manifest(folder).kind)
+    return kind.load(folder) if hasattr(kind, "probabilities") else None
+
+
+def _use_threads(threads: int) -> None:
+    import sys
+
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(threads)
