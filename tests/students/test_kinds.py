@@ -27,7 +27,13 @@ def linear(root: Path) -> Student:
     return LinearStudent.fit(["lost card", "new pin", "card gone", "pin?"], ["card", "pin", "card", "pin"], {})
 
 
-MAKERS: dict[str, Callable[[Path], Student]] = {"causal": causal, "linear": linear}
+def seq2seq(root: Path) -> Student:
+    from tests.students.tiny_t5 import build
+
+    return build(root)
+
+
+MAKERS: dict[str, Callable[[Path], Student]] = {"causal": causal, "linear": linear, "seq2seq": seq2seq}
 CHATS = [[{"role": "user", "content": text}] for text in ("where is my card", "pin", "?")]
 
 

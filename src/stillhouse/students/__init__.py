@@ -15,6 +15,8 @@ STUDENTS = Table(
     "students",
     {
         "causal": "stillhouse.students.causal:CausalStudent",
+        "encoder": "stillhouse.students.encoder:EncoderStudent",
         "linear": "stillhouse.students.linear:LinearStudent",
+        "seq2seq": "stillhouse.students.seq2seq:Seq2SeqStudent",
     },
 )

@@ -21,12 +21,16 @@ from stillhouse.students.folders import load_config, load_tokenizer
 _DROPOUT_FIELDS = (
     "activation_dropout",
     "attention_dropout",
+    "attention_probs_dropout_prob",
     "attn_pdrop",
+    "classifier_dropout",
     "dropout",
     "dropout_rate",
     "embd_pdrop",
     "hidden_dropout",
+    "hidden_dropout_prob",
     "resid_pdrop",
+    "seq_classif_dropout",
 )
 _OLDER_FIELDS = {"rope_theta", "rope_scaling"}  # taken by transformers, but not among a configuration's own fields
 
@@ -52,13 +56,22 @@ def build_network(
         network = load_network(auto, base_folder, with_dropout(load_config(base_folder), dropout))
     else:
         config = with_dropout(config_from_scratch(spec.config, tokenizer, spec.kind, example, tokens), dropout)
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            network = auto.from_config(config, dtype=torch.float32)
+        network = _random_network(auto, config, seed, spec.kind, example)
     _check_vocabulary(network, tokenizer)
     if spec.adapter is not None:
         adapt(network, spec.adapter, seed=seed)
     return network, tokenizer
+
+
+def _random_network(auto: Any, config: Any, seed: int, kind: str, example: str) -> Any:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        try:
+            return auto.from_config(config, dtype=torch.float32)
+        except ValueError as exc:
+            raise RecipeError(
+                f"[student.config] model_type = '{config.model_type}' is no network of kind '{kind}'. One that is: {example}."
+            ) from exc
 
 
 def load_network(auto: Any, folder: Path, config: Any) -> Any:

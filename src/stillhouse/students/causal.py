@@ -49,11 +49,21 @@ class CausalStudent:
     # -- made, loaded, saved ---------------------------------------------------------------------------------------------
 
     @classmethod
-    def build(cls, spec: StudentSpec, base_folder: Path | None = None, *, dropout: float = 0.0, seed: int = 0) -> CausalStudent:
+    def build(
+        cls,
+        spec: StudentSpec,
+        base_folder: Path | None = None,
+        *,
+        dropout: float = 0.0,
+        seed: int = 0,
+        examples: Sequence[Example] | None = None,
+        teacher: Any = None,
+    ) -> CausalStudent:
         """A student to be trained: the weights in `base_folder`, or random ones (by `seed`) of the shape `spec.config`.
 
         `spec.config` is what transformers' configuration takes, `model_type` included: {"model_type": "llama", "hidden_size":
-        128, ...}. Raises RecipeError for a spec that cannot be built, UsageError for a folder that cannot be loaded.
+        128, ...}. `examples` and `teacher` decide nothing here. Raises RecipeError for a spec that cannot be built, UsageError
+        for a folder that cannot be loaded.
         """
         network, tokenizer = build_network(
             AutoModelForCausalLM, spec, base_folder, dropout=dropout, seed=seed, example='"llama", "qwen2" or "gpt2"'
