@@ -38,7 +38,7 @@ def numbers(rows: int, most: int) -> Tensor:
 def log_probs(student: CausalStudent, prompt: list[int], answer: Drawn, temperature: float = 1.0) -> Tensor:
     """log_probs_TV at each token of the answer, in one plain pass without a cache."""
     with torch.no_grad():
-        scores_TV = student.network(torch.tensor([[*prompt, *answer.tokens]])).logits[0]
+        scores_TV: Tensor = student.network(torch.tensor([[*prompt, *answer.tokens]])).logits[0]
     return (scores_TV[len(prompt) - 1 : -1, : len(student.tokenizer)] / temperature).log_softmax(-1)
 
 

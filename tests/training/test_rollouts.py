@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,7 +27,7 @@ def student(tmp_path: Path) -> CausalStudent:
     return CausalStudent.build(tiny_spec(write_tokenizer(tmp_path / "tokenizer")), seed=0)
 
 
-def fed(student: CausalStudent, *, seed: int = 3, max_tokens: int = 200, **rollouts: object) -> RolloutFeed:
+def fed(student: CausalStudent, *, seed: int = 3, max_tokens: int = 200, **rollouts: Any) -> RolloutFeed:
     rows = student.encode(sums()[:20], max_tokens=200)
     order = Order([row.length for row in rows], batch_size=3, accumulate=2, seed=0, bucket=True)
     options = Rollouts.model_validate({"share": 1.0, "max_tokens": 6, **rollouts})
@@ -127,13 +128,13 @@ def test_trl_gkd_a_window_in_which_everything_came_out_empty_is_0_with_a_graph(s
     for batch in batches:
         loss = Objective().losses(student, batch, window)["loss"]
         assert loss.item() == 0
-        loss.backward()
+        torch.autograd.backward(loss)
     assert all(p.grad is None or not bool(p.grad.any()) for p in student.network.parameters())
 
 
 @pytest.mark.parametrize(
     ("rollouts", "says"), [({"mix": 0.2}, "mix = 0"), ({"estimator": "policy-gradient", "top_p": 0.9}, "top_p = 1")]
 )
-def test_what_cannot_be_taught_is_refused(student: CausalStudent, rollouts: dict[str, object], says: str) -> None:
+def test_what_cannot_be_taught_is_refused(student: CausalStudent, rollouts: dict[str, Any], says: str) -> None:
     with pytest.raises(RecipeError, match=says):
         fed(student, **rollouts)

@@ -22,12 +22,12 @@ def entropy(source: Source, tokens_N: Tensor) -> Tensor:
     return _by_slice(source, tokens_N, lambda target: torch.special.entr(_dense(target).exp()).sum(dim=-1))
 
 
-def surprise(source: Source, tokens_N: Tensor) -> Tensor:
-    """-log p_teacher(token)_N in nats, at temperature 1. For sources that have all scores."""
-    return _by_slice(source, tokens_N, lambda target: -_dense(target).gather(-1, target.tokens_N[:, None]).squeeze(-1))
+def surprise(source: Source, tokens_N: Tensor, size: int | None = None) -> Tensor:
+    """-log p_teacher(token)_N in nats, at temperature 1, over the first `size` scores. For sources that have all scores."""
+    return _by_slice(source, tokens_N, lambda target: -_dense(target).gather(-1, target.tokens_N[:, None]).squeeze(-1), size)
 
 
-def _by_slice(source: Source, tokens_N: Tensor, of: Callable[[Target], Tensor]) -> Tensor:
+def _by_slice(source: Source, tokens_N: Tensor, of: Callable[[Target], Tensor], size: int | None = None) -> Tensor:
     step = max(1, SLICE_NUMBERS // max(source.vocabulary, 1))
     one_11 = torch.ones(1, 1, device=tokens_N.device)
     parts = []
@@ -35,7 +35,7 @@ def _by_slice(source: Source, tokens_N: Tensor, of: Callable[[Target], Tensor]) 
         for start in range(0, len(tokens_N), step):
             rows = slice(start, start + step)
             tokens_M = tokens_N[rows]
-            parts.append(of(source.target(rows, tokens_M, one_11.expand(len(tokens_M), 1), source.vocabulary)))
+            parts.append(of(source.target(rows, tokens_M, one_11.expand(len(tokens_M), 1), size or source.vocabulary)))
     return torch.cat(parts) if parts else torch.zeros(0, device=tokens_N.device)
 
 

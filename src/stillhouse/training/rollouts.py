@@ -95,8 +95,8 @@ class RolloutFeed:
         if not state:
             self._answers = {}
             return
-        lengths = state["lengths"].tolist()
-        tokens, log_probs = (state[name].split(lengths) for name in ("tokens", "log_probs"))
+        ends = np.cumsum(state["lengths"].numpy())[:-1]
+        tokens, log_probs = (np.split(state[name].numpy(), ends) for name in ("tokens", "log_probs"))
         drawn = iter([Drawn(tuple(t.tolist()), tuple(p.tolist())) for t, p in zip(tokens, log_probs, strict=True)])
         sizes = zip(state["steps"].tolist(), state["rows"].tolist(), strict=True)
         self._answers = {step: [next(drawn) for _ in range(rows)] for step, rows in sizes}
