@@ -10,6 +10,7 @@ import pytest
 from stillhouse.errors import UsageError
 from stillhouse.students import STUDENTS
 from stillhouse.students.base import Student, last_user_text, refuse_unsafe_files
+from tests.students import tiny_encoders
 from tests.students.tiny import tiny_spec, write_tokenizer
 
 
@@ -19,6 +20,12 @@ def causal(root: Path) -> Student:
     student = CausalStudent.build(tiny_spec(write_tokenizer(root / "tokenizer")))
     student.network.eval()
     return student
+
+
+def encoder(root: Path) -> Student:
+    from stillhouse.students.encoder import EncoderStudent
+
+    return EncoderStudent.build(tiny_encoders.spec(tiny_encoders.write_wordpieces(root / "wordpieces"), labels=("card", "pin")))
 
 
 def linear(root: Path) -> Student:
@@ -33,7 +40,7 @@ def seq2seq(root: Path) -> Student:
     return build(root)
 
 
-MAKERS: dict[str, Callable[[Path], Student]] = {"causal": causal, "linear": linear, "seq2seq": seq2seq}
+MAKERS: dict[str, Callable[[Path], Student]] = {"causal": causal, "encoder": encoder, "linear": linear, "seq2seq": seq2seq}
 CHATS = [[{"role": "user", "content": text}] for text in ("where is my card", "pin", "?")]
 
 

@@ -1,4 +1,4 @@
-"""Tokenizer and configuration of a transformers folder, read safely: no code run, nothing fetched. Weights are each kind's own."""
+"""Tokenizer and configuration of a transformers folder, read safely: no code run, nothing fetched. Weights are the kinds' own."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, PreTrainedTokenizerFast
+from transformers.utils import logging as transformers_logging
 
 from stillhouse.errors import UsageError
 from stillhouse.records import canonical_json
 from stillhouse.students.base import refuse_unsafe_files
+
+transformers_logging.disable_progress_bar()  # it would draw bars of its own on stderr while loading and saving
+transformers_logging.set_verbosity_error()  # what is missing in a folder is told by whoever loads it, as an error or not at all
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -17,7 +17,8 @@ TRAINERS = Table(
     "way of training the student kind",
     "training",
     {
-        "causal": "stillhouse.training.trainer:train_causal",
+        "causal": "stillhouse.training.trainer:train_network",
+        "encoder": "stillhouse.training.trainer:train_network",
         "linear": "stillhouse.training.fit:fit_linear",
     },
 )

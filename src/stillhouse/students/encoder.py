@@ -1,0 +1,277 @@
+"""An encoder: a network of the BERT family, or the compact one, that gives texts a label or a number, or each word a label.
+
+With `pooling = "cls"`, and for words, its folder is what `AutoModelForSequenceClassification` and `...TokenClassification` load,
+label names included. With `"mean"` the folder's body loads as `AutoModel`, and the head lies beside it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import AutoModel, AutoModelForSequenceClassification, AutoModelForTokenClassification
+
+from stillhouse.dataset import Example
+from stillhouse.errors import RecipeError, UsageError
+from stillhouse.recipe import Student as StudentSpec
+from stillhouse.students.base import refuse_unsafe_files
+from stillhouse.students.building import config_from_scratch, with_dropout
+from stillhouse.students.cards import CARD, Card, card_of, load_card
+from stillhouse.students.folders import load_config, load_tokenizer
+from stillhouse.students.labels import LabelSet
+from stillhouse.students.networks.compact import Compact, CompactShape
+from stillhouse.students.networks.readers import Mean, Plain, Reader
+from stillhouse.students.options import EncoderOptions, read_options
+from stillhouse.students.reading import ReadingStudent
+from stillhouse.students.states import real_tokens, with_states
+from stillhouse.tensors import Batch, States, Wanted
+
+HEAD = "head.safetensors"
+"""The last layer of an encoder that pools by the mean: its body's file holds no head."""
+WEIGHTS = "model.safetensors"
+
+
+class EncoderCard(Card):
+    """And how the network is made."""
+
+    architecture: Literal["transformers", "compact"] = "transformers"
+    pooling: Literal["mean", "cls"] = "cls"
+    shape: CompactShape | None = None
+    """Of a compact network."""
+
+
+class EncoderStudent(ReadingStudent):
+    """An encoder with its tokenizer."""
+
+    kind = "encoder"
+    card: EncoderCard
+
+    def __init__(self, network: Reader, tokenizer: Any, card: EncoderCard) -> None:
+        super().__init__(network, tokenizer, card)
+        self.takes_segments = int(getattr(network.body.config, "type_vocab_size", 0) or 0) > 1
+        self.max_positions = _positions(network.body)
+        if card.max_length is not None and self.max_positions is not None and card.max_length > self.max_positions:
+            raise RecipeError(f"[student.config] max_length = {card.max_length}: the network has {self.max_positions} positions.")
+
+    # -- made, loaded, saved ---------------------------------------------------------------------------------------------
+
+    @classmethod
+    def build(
+        cls,
+        spec: StudentSpec,
+        base_folder: Path | None = None,
+        *,
+        dropout: float = 0.0,
+        seed: int = 0,
+        examples: Sequence[Example] | None = None,
+        teacher: Any = None,
+    ) -> EncoderStudent:
+        """A student to be trained: from the weights in `base_folder`, from the teacher's, or from random ones.
+
+        `examples` is the train split, which gives the labels where `spec.config` has none, or a `teacher` that knows them all.
+        Raises RecipeError for a spec that cannot be built, UsageError for a folder that cannot be loaded.
+        """
+        options, shape = read_options(EncoderOptions, spec.config)
+        pooling = options.pooling or _pooling_of(options, base_folder, teacher if spec.init else None)
+        card = card_of(EncoderCard, options, examples, teacher, architecture=options.architecture, pooling=pooling)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            if options.architecture == "compact":
+                return _compact(card, shape, _tokenizer(spec, base_folder), dropout)
+            return _from_transformers(spec, base_folder, card, shape, dropout)
+
+    @classmethod
+    def load(cls, folder: Path) -> EncoderStudent:
+        """What `save` wrote, or a classifier that transformers saved. Raises UsageError for anything else."""
+        refuse_unsafe_files(folder)
+        card = load_card(EncoderCard, folder) if (folder / CARD).is_file() else _foreign_card(folder)
+        tokenizer = load_tokenizer(folder)
+        student = cls(_load_compact(card, folder) if card.shape is not None else _load_reader(card, folder), tokenizer, card)
+        student.network.eval()
+        return student
+
+    def save(self, folder: Path) -> None:
+        """Weights as safetensors, configuration, tokenizer, and `student.json` with what they do not say."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if isinstance(self.network, Compact):
+            save_file({name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}, folder / WEIGHTS)
+        else:
+            self.network.body.save_pretrained(folder)
+        if isinstance(self.network, Mean):
+            save_file({name: tensor.contiguous() for name, tensor in self.network.last.state_dict().items()}, folder / HEAD)
+        self.tokenizer.save_pretrained(folder)
+        (folder / CARD).write_text(self.card.model_dump_json(indent=1), encoding="utf-8")
+
+    def _states(self, batch: Batch, wanted: Wanted | None) -> tuple[Tensor, States | None]:
+        if not wanted:
+            return self.network(batch.inputs), None
+        states, inner = with_states(self.network.body, wanted, lambda: self.network(batch.inputs), real_tokens(batch))
+        return states, inner
+
+
+# -- from transformers --------------------------------------------------------------------------------------------------------
+
+
+def _from_transformers(
+    spec: StudentSpec, base_folder: Path | None, card: EncoderCard, shape: dict[str, Any], dropout: float
+) -> EncoderStudent:
+    tokenizer = _tokenizer(spec, base_folder)
+    if base_folder is not None and shape:
+        raise RecipeError(
+            f"[student.config] {', '.join(sorted(shape))}: a network that starts from {base_folder} has its sizes from there."
+        )
+    if base_folder is None:
+        config = config_from_scratch(shape, tokenizer, "encoder", '"bert", "distilbert" or "roberta"', {})
+    else:
+        config = load_config(base_folder)
+    config = _with_labels(with_dropout(config, dropout), card)
+    auto = _auto(card)
+    body = auto.from_config(config, dtype=torch.float32) if base_folder is None else _pretrained(auto, base_folder, config, card)
+    if len(tokenizer) > config.vocab_size:
+        raise RecipeError(f"The tokenizer has {len(tokenizer)} tokens, and the network has room for {config.vocab_size}.")
+    return EncoderStudent(_reader(body, card), tokenizer, card)
+
+
+def _reader(body: Any, card: EncoderCard) -> Reader:
+    return Mean(body, card.size) if _averages(card) else Plain(body)
+
+
+def _averages(card: EncoderCard) -> bool:
+    return card.pooling == "mean" and card.objective != "tokens"
+
+
+def _auto(card: EncoderCard) -> Any:
+    """The class of transformers that makes this network."""
+    if _averages(card):
+        return AutoModel
+    return AutoModelForTokenClassification if card.objective == "tokens" else AutoModelForSequenceClassification
+
+
+def _with_labels(config: Any, card: EncoderCard) -> Any:
+    """`config` with the labels' names, for whoever loads the folder without us."""
+    names = card.labels.names if card.size > 1 else ("LABEL_0",)
+    config.num_labels = len(names)
+    config.id2label = dict(enumerate(names))
+    config.label2id = {name: number for number, name in enumerate(names)}
+    config.problem_type = "regression" if card.objective == "regression" else "single_label_classification"
+    return config
+
+
+def _pretrained(auto: Any, folder: Path, config: Any, card: EncoderCard) -> Any:
+    """The weights in `folder`; a head they do not have, or have for other labels, is random."""
+    network, notes = _load(auto, folder, config, ignore_mismatched_sizes=True)
+    body = f"{network.base_model_prefix}."
+    missing = [key for key in notes["missing_keys"] if (key.startswith(body) or _averages(card)) and ".pooler." not in f".{key}"]
+    if missing:
+        raise UsageError(f"The model in {folder} is not whole: {len(missing)} weights are missing, {min(missing)} among them.")
+    return network
+
+
+def _load_reader(card: EncoderCard, folder: Path) -> Reader:
+    """The network that `save` wrote. Raises UsageError where a weight is missing."""
+    network, notes = _load(_auto(card), folder, _with_labels(load_config(folder), card))
+    averages = _averages(card)
+    missing = sorted(key for key in notes["missing_keys"] if not (averages and key.startswith("pooler.")))
+    if missing:
+        raise UsageError(f"The model in {folder} is not whole: {len(missing)} weights are missing, {missing[0]} among them.")
+    reader = _reader(network, card)
+    if averages:
+        try:
+            reader.last.load_state_dict(load_file(folder / HEAD))
+        except (OSError, RuntimeError, SafetensorError) as exc:
+            raise UsageError(f"The head in {folder} cannot be loaded ({HEAD}): {exc}.") from exc
+    return reader
+
+
+def _load(auto: Any, folder: Path, config: Any, **options: Any) -> tuple[Any, dict[str, Any]]:
+    try:
+        network, notes = auto.from_pretrained(
+            folder,
+            config=config,
+            local_files_only=True,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            **options,
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as exc:
+        raise UsageError(f"The model in {folder} cannot be loaded: {exc}.") from exc
+    return network, notes
+
+
+def _foreign_card(folder: Path) -> EncoderCard:
+    """The card of a classifier that was trained elsewhere, by its configuration. Raises UsageError for another kind of model."""
+    config = load_config(folder)
+    architecture = str((getattr(config, "architectures", None) or ["?"])[0])
+    if not architecture.endswith(("ForSequenceClassification", "ForTokenClassification")):
+        raise UsageError(
+            f"{folder} holds no classifier but a {architecture}. "
+            'Train one from it: [student] kind = "encoder", base = its folder.'
+        )
+    labels = LabelSet(by_task={"": tuple(config.id2label[number] for number in range(config.num_labels))})
+    if architecture.endswith("ForTokenClassification"):
+        return EncoderCard(objective="tokens", labels=labels)
+    if config.num_labels == 1:
+        return EncoderCard(objective="regression")
+    return EncoderCard(labels=labels)
+
+
+def _pooling_of(options: EncoderOptions, base_folder: Path | None, teacher: Any) -> Literal["mean", "cls"]:
+    """What the recipe leaves open: as the teacher it starts from, as a sentence encoder's folder says, or the architecture's."""
+    if isinstance(teacher, EncoderStudent):
+        return teacher.card.pooling
+    if options.architecture == "compact":
+        return "mean"
+    path = None if base_folder is None else base_folder / "1_Pooling" / "config.json"
+    if path is not None and path.is_file() and json.loads(path.read_bytes()).get("pooling_mode_mean_tokens"):
+        return "mean"
+    return "cls"
+
+
+def _tokenizer(spec: StudentSpec, base_folder: Path | None) -> Any:
+    folder = Path(spec.tokenizer) if spec.tokenizer else base_folder
+    if folder is None:
+        raise RecipeError("An encoder from scratch needs a tokenizer: set [student] tokenizer to its folder.")
+    return load_tokenizer(folder)
+
+
+def _positions(body: Any) -> int | None:
+    """Longest text: RoBERTa's family counts positions from behind the padding's."""
+    positions = getattr(body.config, "max_position_embeddings", None)
+    if not positions:
+        return None
+    first = 0
+    for name, module in body.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            first = int(module.padding_idx) + 1
+    return int(positions) - first
+
+
+# -- the compact network ------------------------------------------------------------------------------------------------------
+
+
+def _compact(card: EncoderCard, shape: dict[str, Any], tokenizer: Any, dropout: float) -> EncoderStudent:
+    try:
+        made = CompactShape.model_validate({"vocab_size": len(tokenizer), **shape})
+    except ValidationError as exc:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors())
+        raise RecipeError(f"[student.config] does not shape a compact encoder: {problems}.") from exc
+    card = card.model_copy(update={"shape": made})
+    return EncoderStudent(Compact(made, card.size, each_token=card.objective == "tokens", dropout=dropout), tokenizer, card)
+
+
+def _load_compact(card: EncoderCard, folder: Path) -> Compact:
+    assert card.shape is not None
+    network = Compact(card.shape, card.size, each_token=card.objective == "tokens")
+    try:
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, RuntimeError, SafetensorError) as exc:
+        raise UsageError(f"The model in {folder} cannot be loaded: {exc}.") from exc
+    return network

@@ -1,0 +1,1 @@
+"""Networks that are torch modules and nothing more: no text, no labels' names, no files."""
