@@ -17,7 +17,7 @@ from stillhouse.recipe import Student
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
-PARTS = ["red", "green", "blue", "two", "seven", "cat", "dog", "apple", "pear", "##s", "##ish", "the", "not", "##berry"]
+PARTS = ["red", "green", "blue", "two", "seven", "cat", "dog", "apple", "pear", "##ish", "the", "not", "##berry"]
 
 
 def write_wordpieces(folder: Path) -> Path:
