@@ -9,6 +9,7 @@ Shapes: N supervised rows, V vocabulary (or labels), K tokens that are kept of i
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,13 @@ import torch
 from torch import Tensor
 
 from stillhouse.signal import Signal
+
+Rows = slice | Tensor
+"""Which rows: a slice, or their indices (int64)."""
+
+LEAST = math.log(torch.finfo(torch.float32).tiny)
+"""-87.3, the log of the smallest normal number of float32: a teacher's log-probability counts as this at least. So a token that
+it rules out (-inf) adds nothing to p (log p - log q), has a finite price in q (log q - log p), and no 0 * inf arises."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +44,15 @@ class Target:
     counts_NK: Tensor | None = None
     """How often each was drawn, for losses that need `samples`."""
 
+    def at(self, rows: Rows) -> Target:
+        """The same of some rows only."""
+        fields = (self.tokens_N, self.log_probs_NV, self.ids_NK, self.log_probs_NK, self.counts_NK)
+        return Target(fields[0][rows], *(None if field is None else field[rows] for field in fields[1:]))
+
 
 class Loss(ABC):
-    """Built with its own options as keywords (`beta`, `alpha`, ...). Raises TypeError for one it does not have."""
+    """Built with its own options as keywords (`beta`, `alpha`, ...). Raises TypeError for one it does not have, ValueError for a
+    value that makes no sense."""
 
     needs: Signal = "logits"
     """A teacher that cannot give it is refused before any compute."""
@@ -50,7 +64,8 @@ class Loss(ABC):
     def value_and_gradient(self, log_q_NV: Tensor, target: Target) -> tuple[Tensor, Tensor]:
         """loss_N, and its gradient with regard to the student's scores (before the softmax, at the temperature). No graph.
 
-        This one differentiates `value`; a closed form replaces it where speed counts. It may use up `log_q_NV` as scratch.
+        This one differentiates `value`; a closed form replaces it where speed counts. The caller may change the gradient, and
+        finds `log_q_NV` and the target as they were.
         """
         with torch.enable_grad():
             log_q_NV = log_q_NV.detach().requires_grad_()
@@ -79,7 +94,14 @@ def at_least_float32(scores_NV: Tensor) -> Tensor:
 
 
 def dense(target: Target, loss: Any) -> Tensor:
-    """The teacher's log_probs_NV. Raises ValueError where the target has none."""
+    """The teacher's log_probs_NV, none below LEAST. Raises ValueError where the target has none."""
     if target.log_probs_NV is None:
         raise ValueError(f"{type(loss).__name__} needs the teacher's whole distribution, and the target has none.")
-    return target.log_probs_NV
+    return target.log_probs_NV.clamp(min=LEAST)
+
+
+def within(loss: Any, name: str, value: float, low: float = 0.0, high: float = 1.0) -> float:
+    """An option that is a share. Raises ValueError outside of it."""
+    if not low <= value <= high:
+        raise ValueError(f"{type(loss).__name__}: {name} must be between {low:g} and {high:g}, not {value!r}.")
+    return float(value)
