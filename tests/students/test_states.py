@@ -10,6 +10,7 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
+    BartConfig,
     BertConfig,
     DistilBertConfig,
     GPT2Config,
@@ -19,10 +20,13 @@ from transformers import (
     Qwen2Config,
     Qwen3Config,
     T5Config,
+    UMT5Config,
 )
 
 from stillhouse.errors import UsageError
-from stillhouse.students.states import FAMILIES, layer_count, real_tokens, with_states
+from stillhouse.students.networks.compact import Compact, CompactShape
+from stillhouse.students.networks.readers import Mean
+from stillhouse.students.states import FAMILIES, real_tokens, shape_of, with_states
 from stillhouse.tensors import Batch, Wanted
 
 torch.set_num_threads(1)
@@ -32,12 +36,14 @@ SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "nu
 BERT = BertConfig(**SIZES)
 LLAMA = LlamaConfig(**SIZES, num_key_value_heads=2)
 CONFIGS = {
+    "bart": BartConfig(d_model=32, encoder_ffn_dim=48, encoder_layers=3, encoder_attention_heads=4, vocab_size=50),
     "bert": BERT,
     "distilbert": DistilBertConfig(dim=32, hidden_dim=48, n_layers=3, n_heads=4, vocab_size=50),
     "gpt2": GPT2Config(n_embd=32, n_layer=3, n_head=4, vocab_size=50, scale_attn_by_inverse_layer_idx=True),
     "llama": LLAMA,
     "qwen2": Qwen2Config(**SIZES, num_key_value_heads=2),
     "t5": T5Config(d_model=32, d_kv=16, d_ff=48, num_layers=3, num_heads=4, vocab_size=50),
+    "umt5": UMT5Config(d_model=32, d_kv=16, d_ff=48, num_layers=3, num_heads=4, vocab_size=50),
 }
 WITHOUT_SCORES = {
     "mpnet": MPNetConfig(**SIZES),
@@ -47,9 +53,9 @@ WITHOUT_SCORES = {
 
 
 def made(config: Any, *, attention: str = "sdpa") -> Any:
-    """The network of `config` with the same weights every time; of T5 the whole."""
+    """The network of `config` with the same weights every time."""
     torch.manual_seed(0)
-    kind = AutoModelForSeq2SeqLM if config.model_type == "t5" else AutoModel
+    kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModel
     return kind.from_config(config, attn_implementation=attention).eval()
 
 
@@ -61,7 +67,7 @@ def inputs() -> dict[str, torch.Tensor]:
 
 
 def body(network: Any) -> Any:
-    return network.get_encoder() if network.config.model_type == "t5" else network
+    return network.get_encoder() if network.config.is_encoder_decoder else network
 
 
 def states_of(network: Any, wanted: Wanted = ALL) -> tuple[Any, Any]:
@@ -74,7 +80,8 @@ def test_hidden_states_are_transformers_own(name: str) -> None:
     network = made(CONFIGS[name])
     _, states = states_of(network)
     expected = body(network)(**inputs(), output_hidden_states=True).hidden_states
-    assert len(states.hidden) == len(expected) == 4 == layer_count(network) + 1
+    assert len(states.hidden) == len(expected) == 4
+    assert shape_of(network) == (3, 32)
     for got_BTH, expected_BTH in zip(states.hidden, expected, strict=True):
         torch.testing.assert_close(got_BTH, expected_BTH)
 
@@ -93,7 +100,7 @@ def test_scores_under_sdpa_are_what_the_eager_softmax_takes(name: str) -> None:
 def test_projections_have_their_own_number_of_heads(name: str) -> None:
     _, states = states_of(made(CONFIGS[name]))
     heads = 2 if name in {"llama", "qwen2"} else 4
-    width = 16 if name == "t5" else 8
+    width = 16 if name in {"t5", "umt5"} else 8
     assert [value.shape for value in states.queries] == [(3, 4, 7, width)] * 3
     assert [value.shape for value in states.keys] == [value.shape for value in states.values] == [(3, heads, 7, width)] * 3
 
@@ -185,7 +192,7 @@ def test_scores_that_queries_and_keys_alone_do_not_make_are_refused_with_what_wo
 
 def test_an_unknown_architecture_is_refused_and_the_known_ones_are_listed() -> None:
     network = made(OPTConfig(hidden_size=32, ffn_dim=48, num_hidden_layers=2, num_attention_heads=4, vocab_size=50))
-    with pytest.raises(UsageError, match="'opt' network are not known, only of: bert, .*llama") as caught:
+    with pytest.raises(UsageError, match="'opt' networks are not known, only of: bart, bert, .*llama") as caught:
         states_of(network)
     assert all(family in str(caught.value) for family in FAMILIES)
 
@@ -196,6 +203,23 @@ def test_a_network_with_a_head_on_it_gives_the_states_of_its_body() -> None:
     given = inputs()
     _, states = with_states(network, ALL, lambda: network(**given), given["attention_mask"].bool())
     torch.testing.assert_close(states.hidden[-1], network.model(**given).last_hidden_state)
+
+
+def test_the_compact_network_is_listened_to_like_any_other() -> None:
+    torch.manual_seed(0)
+    network: Any = Compact(CompactShape(vocab_size=50, hidden_size=32, num_hidden_layers=3, num_attention_heads=4), 5).eval()
+    given, attended = inputs(), []
+    for layer in network.layers:
+        layer.attention.output.register_forward_pre_hook(lambda _, read: attended.append(read[0]))
+    result, states = with_states(network, ALL, lambda: network(given), given["attention_mask"].bool())
+    assert shape_of(network) == (3, 32)
+    torch.testing.assert_close(states.pooled_BH, result)
+    for scores_BATT, values_BATD, read_BTH in zip(states.scores, states.values, attended, strict=True):
+        torch.testing.assert_close((scores_BATT.softmax(dim=-1) @ values_BATD).transpose(1, 2).flatten(2), read_BTH)
+
+
+def test_a_reader_is_looked_into() -> None:
+    assert shape_of(Mean(made(BERT), 5)) == (3, 32)
 
 
 def test_real_tokens_of_a_decoder_end_with_the_last_label() -> None:

@@ -5,7 +5,6 @@
 `run` calls the network however the kind of student calls it; hooks listen meanwhile and are gone afterwards, whatever happens.
 They keep references and compute nothing, so attention stays as fast as it is (SDPA) and gradient checkpointing works, as long as
 it is the non-reentrant kind: the other one cuts the graph. Scores are computed again from queries and keys, outside the network.
-A network that is not transformers' own has an `anatomy` and a `config` with `model_type` and `num_attention_heads`.
 
 Comparing states is `features`' affair; which sentence vector a kind serves is the kind's, which then replaces `pooled_BH`.
 
@@ -46,23 +45,27 @@ class Anatomy:
     """From the body to what turns queries and keys by their position (RoPE)."""
     scores: bool = True
     """False where scores are more than a product of queries and keys."""
+    encoder: bool = False
+    """The body is the network's encoder."""
 
 
 _BERT = Anatomy("encoder.layer", "attention.self", ("query", "key", "value"))
 _LLAMA = Anatomy("layers", "self_attn", ("q_proj", "k_proj", "v_proj"), norm="norm", rotary="rotary_emb")
 _NORMED = Anatomy("layers", "self_attn", ("q_proj", "k_proj", "v_proj"), norm="norm", scores=False)
-_T5 = Anatomy("block", "layer.0.SelfAttention", ("q", "k", "v"), norm="final_layer_norm")
+_T5 = Anatomy("block", "layer.0.SelfAttention", ("q", "k", "v"), norm="final_layer_norm", encoder=True)
 
 FAMILIES: dict[str, Anatomy] = {
+    "bart": Anatomy("layers", "self_attn", ("q_proj", "k_proj", "v_proj"), encoder=True),
     **dict.fromkeys(("bert", "camembert", "electra", "roberta", "xlm-roberta"), _BERT),
+    "compact": Anatomy("layers", "attention", ("queries_keys_values",)),  # our own
     "distilbert": Anatomy("transformer.layer", "attention", ("q_lin", "k_lin", "v_lin")),
     "gpt2": Anatomy("h", "attn", ("c_attn",), norm="ln_f"),
     **dict.fromkeys(("llama", "mistral", "qwen2"), _LLAMA),
     "mpnet": Anatomy("encoder.layer", "attention.attn", ("q", "k", "v"), scores=False),  # adds a bias by position
     "qwen3": _NORMED,  # norms queries and keys before it turns them
-    **dict.fromkeys(("mt5", "t5"), _T5),
+    **dict.fromkeys(("mt5", "t5", "umt5"), _T5),
 }
-"""By transformers' `model_type`. Of T5 it is the encoder."""
+"""By `model_type`. Of an encoder-decoder it is the encoder."""
 
 
 @dataclass
@@ -94,10 +97,10 @@ def with_states(network: Any, wanted: Wanted, run: Callable[[], Result], mask_BT
     return result, _states(body, anatomy, wanted, taken, mask_BT)
 
 
-def layer_count(network: Any) -> int:
-    """Layers whose states can be wanted. Raises UsageError for an architecture that is not known."""
+def shape_of(network: Any) -> tuple[int, int]:
+    """(layers, width) of the states that can be wanted. Raises UsageError for an architecture that is not known."""
     body, anatomy = _body_of(network, Wanted())
-    return len(body.get_submodule(anatomy.layers))
+    return len(body.get_submodule(anatomy.layers)), int(body.config.hidden_size)
 
 
 def real_tokens(batch: Batch) -> Tensor:
@@ -112,12 +115,12 @@ def real_tokens(batch: Batch) -> Tensor:
 
 
 def _body_of(network: Any, wanted: Wanted) -> tuple[Any, Anatomy]:
-    network = network.get_base_model() if hasattr(network, "get_base_model") else network  # out of its adapters
+    network = network if hasattr(network, "config") else network.body  # a reader's: its own layer comes after all states
     family = network.config.model_type
-    anatomy: Anatomy | None = getattr(network, "anatomy", None) or FAMILIES.get(family)
+    anatomy = FAMILIES.get(family)
     if anatomy is None:
         raise UsageError(
-            f"Inner states of a '{family}' network are not known, only of: {', '.join(sorted(FAMILIES))}. "
+            f"Inner states of '{family}' networks are not known, only of: {', '.join(sorted(FAMILIES))}. "
             "Distil its distribution alone: leave [method] features out."
         )
     if wanted.attention and (not anatomy.scores or getattr(network.config, "sliding_window", None)):
@@ -125,7 +128,7 @@ def _body_of(network: Any, wanted: Wanted) -> tuple[Any, Anatomy]:
             f"Attention scores of this '{family}' network cannot be computed from its queries and keys alone. "
             'Compare relations instead: loss = "relations" in [[method.features]] needs no scores.'
         )
-    return network.get_encoder() if anatomy is _T5 else getattr(network, "base_model", network), anatomy
+    return network.get_encoder() if anatomy.encoder else network.base_model, anatomy
 
 
 # -- listening -------------------------------------------------------------------------------------------------------------
