@@ -9,6 +9,7 @@ checkpoint takes is told by `requires_grad` alone.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -25,6 +26,8 @@ ADAPTER_FOLDER = "adapter"
 """Beside the merged weights, for those who keep one base and many adapters."""
 
 _NAME = "default"
+
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # peft imports it, and it tells of kernels it does without, every step
 
 
 def adapt(network: Any, adapter: Adapter, *, seed: int, whole: Sequence[str] = ()) -> None:
@@ -88,12 +91,11 @@ def save_network(network: Any, folder: Path) -> None:
 
 def merged_weights(network: Any) -> dict[str, Tensor]:
     """The plain network's state: W + (alpha / rank) * B A wherever there is an adapter, W being read out of its 4 or 8 bits."""
-    dequantise = _library("peft.utils.integrations", "An adapter", "train").dequantize_module_weight
     adapted = dict(_adapted_layers(network))
     merged: dict[str, Tensor] = {}
     with torch.no_grad():
         for name, layer in adapted.items():
-            weight = dequantise(layer.get_base_layer()).detach().float()
+            weight = _full(layer.get_base_layer())
             merged[f"{name}.weight"] = weight + layer.get_delta_weight(_NAME).to(weight.dtype)
         for name, tensor in network.state_dict().items():
             inside = next((layer for layer in _parents(name) if layer in adapted), None)
@@ -183,15 +185,30 @@ def _quantise(network: Any, targets: Sequence[str], bits: int) -> None:
 
 
 def _in_bits(library: Any, layer: Any, bits: int) -> Any:
+    """The same layer, frozen, to be quantised when it is put on a device."""
     shape = {"input_features": layer.in_features, "output_features": layer.out_features, "bias": layer.bias is not None}
     if bits == 4:
         new = library.nn.Linear4bit(**shape, quant_type="nf4", compute_dtype=torch.float32)
         new.weight = library.nn.Params4bit(layer.weight.data, requires_grad=False, quant_type="nf4")
+        new.support_avx512bf16_for_cpu = False  # it would pack the weights anew for evaluation, rounding their scales for good
     else:
         new = library.nn.Linear8bitLt(**shape, has_fp16_weights=False)
         new.weight = library.nn.Int8Params(layer.weight.data, requires_grad=False, has_fp16_weights=False)
     new.bias = layer.bias
     return new
+
+
+def _full(layer: Any) -> Tensor:
+    """A base layer's weight in float32."""
+    weight = layer.weight
+    if type(weight).__name__ == "Params4bit":
+        full = _library("bitsandbytes", "A 4-bit weight", "qlora").functional.dequantize_4bit(weight.data, weight.quant_state)
+    elif type(weight).__name__ == "Int8Params":
+        scales = layer.state.SCB if weight.SCB is None else weight.SCB  # moved there by the first forward pass
+        full = _library("bitsandbytes", "An 8-bit weight", "qlora").functional.int8_vectorwise_dequant(weight.data, scales)
+    else:
+        full = weight
+    return full.detach().float()
 
 
 def _library(name: str, what: str, extra: str) -> Any:
