@@ -11,7 +11,7 @@ import torch
 from stillhouse.dataset import Example
 from stillhouse.errors import RecipeError
 from stillhouse.losses.sources import Dense
-from stillhouse.method import WhiteBox
+from stillhouse.method import Feature, Rollouts, WhiteBox
 from stillhouse.recipe import Member, Stage, Teacher
 from stillhouse.students.causal import CausalStudent
 from stillhouse.training import train
@@ -130,3 +130,27 @@ def test_what_a_distribution_says_of_itself_is_read_in_slices() -> None:
     p_NV = scores_NV.softmax(-1)
     assert torch.allclose(entropy(Dense(scores_NV), tokens_N), -(p_NV * p_NV.log()).sum(-1), atol=1e-6)
     assert torch.allclose(surprise(Dense(scores_NV), tokens_N), -p_NV.gather(-1, tokens_N[:, None]).log()[:, 0], atol=1e-6)
+
+
+def test_features_are_learnt_beside_the_distribution_and_resume_exactly(tmp_path: Path) -> None:
+    features = (Feature(loss="hidden_states"), Feature(loss="relations", layers="last"))
+    log = check_resume(tmp_path, WhiteBox(features=features), teacher_folder=teacher_folder(tmp_path))
+    assert log.curve[6]["train/hidden_states"] < log.curve[1]["train/hidden_states"]
+    assert log.curve[6]["train/relations"] >= 0
+
+
+def test_features_alone_need_no_distribution(tmp_path: Path) -> None:
+    method = WhiteBox(loss="none", weight=1.0, features=(Feature(loss="hidden_states"),))
+    log = check_resume(tmp_path, method, teacher_folder=teacher_folder(tmp_path))
+    assert "train/kd_loss" not in log.curve[6]
+
+
+def test_a_share_of_the_steps_learns_from_the_students_own_words_and_resumes_exactly(tmp_path: Path) -> None:
+    rollouts = Rollouts(share=0.5, max_tokens=8, every=3)
+    check_resume(tmp_path, WhiteBox(loss="reverse_kl", rollouts=rollouts), teacher_folder=teacher_folder(tmp_path))
+
+
+def test_the_policy_gradient_resumes_exactly(tmp_path: Path) -> None:
+    rollouts = Rollouts(share=1.0, max_tokens=8, estimator="policy-gradient", mix=0.2)
+    method = WhiteBox(loss="reverse_kl", rollouts=rollouts)
+    check_resume(tmp_path, method, teacher_folder=teacher_folder(tmp_path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from stillhouse.errors import RecipeError
 from stillhouse.formats.examples import read_examples
@@ -12,11 +13,17 @@ from stillhouse.losses.forward_kl import ForwardKL
 from stillhouse.method import BlackBox, Method, WhiteBox
 from stillhouse.students import STUDENTS
 from stillhouse.students.base import Trainable
+from stillhouse.students.causal import CausalStudent
 from stillhouse.students.labels import label_order
+from stillhouse.students.sizes import sizes_of
 from stillhouse.tensors import Encoded
 from stillhouse.training.base import Job
+from stillhouse.training.features import FeatureTerms
+from stillhouse.training.feeds import Feed
 from stillhouse.training.needs import kind_of, teacher_folders
 from stillhouse.training.objective import Distillation, Objective
+from stillhouse.training.policy_gradient import PolicyGradient
+from stillhouse.training.rollouts import RolloutFeed
 from stillhouse.training.stages import Stages
 from stillhouse.training.teachers.average import AverageTeacher
 from stillhouse.training.teachers.base import Teaching
@@ -36,6 +43,31 @@ def objective_of(job: Job, student: Trainable, rows: Sequence[Encoded] = ()) -> 
     return stages[0][1] if len(stages) == 1 else Stages(stages)
 
 
+def feed_of(job: Job, student: Trainable, feed: Feed) -> Feed:
+    """The dataset's feed, or one that answers some of its windows with the student's own words. Raises RecipeError."""
+    method = job.recipe.method
+    if not isinstance(method, WhiteBox) or method.rollouts is None:
+        return feed
+    if not isinstance(student, CausalStudent):
+        raise RecipeError(f"[method.rollouts] is for decoders, and the student is of kind '{student.kind}'. Leave it out.")
+    teacher = load_teacher(job, student) if method.rollouts.mix > 0 else None
+    assert teacher is None or isinstance(teacher, CausalStudent)
+    training = job.recipe.training
+    return RolloutFeed(feed, student, method.rollouts, seed=training.seed, max_tokens=training.max_tokens, teacher=teacher)
+
+
+def teacher_to_start_from(job: Job) -> Trainable | None:
+    """The teacher, where the student takes its labels or weights over from it; None where it needs neither.
+
+    A teacher that is only read from a cache is not loaded for its labels: those of the dataset are its own.
+    """
+    recipe = job.recipe
+    live = any(isinstance(method, WhiteBox) and method.source == "live" for _, method in recipe.methods())
+    labels = live and recipe.student.kind in ("encoder", "static")
+    folders = teacher_folders(job)
+    return load_folder(folders[0], recipe.student.kind) if folders and (recipe.student.init is not None or labels) else None
+
+
 def _objective(
     job: Job, student: Trainable, rows: Sequence[Encoded], method: Method, teachings: dict[str, Teaching]
 ) -> Objective:
@@ -44,7 +76,18 @@ def _objective(
     assert isinstance(method, WhiteBox)
     if method.source not in teachings:
         teachings[method.source] = _teaching(job, student, rows, method)
-    return Distillation(method, teachings[method.source], _loss(method))
+    teaching, loss = teachings[method.source], _loss(method)
+    if method.rollouts is not None and method.rollouts.estimator == "policy-gradient" and loss is not None:
+        return PolicyGradient(method, teaching, loss)
+    return Distillation(method, teaching, loss, _features(job, student, method, teaching))
+
+
+def _features(job: Job, student: Trainable, method: WhiteBox, teaching: Teaching) -> FeatureTerms | None:
+    """The comparisons of inner states, sized for both networks."""
+    if not method.features:
+        return None
+    ours, theirs = sizes_of(student), teaching.sizes
+    return FeatureTerms(method.features, ours.layers, theirs.layers, ours.width, theirs.width, seed=job.recipe.training.seed)
 
 
 def _loss(method: WhiteBox) -> Loss | None:
@@ -84,8 +127,12 @@ def live_teacher(job: Job, student: Trainable, index: int = 0) -> LiveTeacher:
 
 def load_teacher(job: Job, student: Trainable, index: int = 0) -> Trainable:
     """The weights of one of the recipe's local teachers."""
-    folder = teacher_folders(job)[index]
-    teacher: Trainable = STUDENTS.resolve(kind_of(folder, student.kind)).load(folder)
+    return load_folder(teacher_folders(job)[index], student.kind)
+
+
+def load_folder(folder: Path, kind: str) -> Trainable:
+    """The model in `folder`; `kind` where it has no manifest that says."""
+    teacher: Trainable = STUDENTS.resolve(kind_of(folder, kind)).load(folder)
     return teacher
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -21,13 +20,10 @@ from stillhouse.losses.sources import Source
 from stillhouse.method import WhiteBox
 from stillhouse.students.base import Trainable
 from stillhouse.tensors import Batch, Output
+from stillhouse.training.features import FeatureTerms
 from stillhouse.training.squares import squared_sums
 from stillhouse.training.teachers.base import Teaching
 from stillhouse.training.temperature import Temperature
-
-if TYPE_CHECKING:
-    from stillhouse.training.features import FeatureTerms
-
 
 BEHAVIOUR = "behaviour"
 """In `extra` of rows that the student said itself: the log-probability that each token was drawn with."""
