@@ -23,7 +23,9 @@ from stillhouse.tensors import Batch
 from stillhouse.training import checkpoint as checkpoints
 from stillhouse.training import train
 from stillhouse.training.base import Job
+from stillhouse.training.feeds import DatasetFeed
 from stillhouse.training.objective import Objective, Window
+from stillhouse.training.order import Order
 from stillhouse.training.trainer import Trainer
 from tests.students.tiny import tiny_spec, write_tokenizer
 from tests.training.runs import Log, recipe, run, sums, weights_hash, write_sums
@@ -228,7 +230,8 @@ def test_a_number_that_is_not_finite_stops_the_run_before_the_step(tmp_path: Pat
 def test_the_weights_are_untouched_by_a_step_that_was_stopped(tmp_path: Path) -> None:
     write_tokenizer(tmp_path / "tokenizer")
     student = CausalStudent.build(tiny_spec(tmp_path / "tokenizer"))
-    rows = student.encode(sums()[:24], max_tokens=64)
+    order = Order(range(2, 26), batch_size=8, accumulate=3, seed=0, bucket=False)
+    feed = DatasetFeed(student.encode(sums()[:24], max_tokens=64), order)
     job = Job(recipe(tmp_path), tmp_path, tmp_path / "work", None, None, Log(), lambda: False)
 
     class Infinite(Objective):
@@ -237,7 +240,7 @@ def test_the_weights_are_untouched_by_a_step_that_was_stopped(tmp_path: Path) ->
 
     before = {name: parameter.detach().clone() for name, parameter in student.network.named_parameters()}
     with pytest.raises(TrainingError, match="not a finite number"):
-        Trainer(job, student, Infinite(), rows, [], "test").run()
+        Trainer(job, student, Infinite(), feed, [], "test").run()
     for name, parameter in student.network.named_parameters():
         assert torch.equal(parameter, before[name])
         assert parameter.grad is None

@@ -17,8 +17,7 @@ TRAINERS = Table(
     "way of training the student kind",
     "training",
     {
-        "causal": "stillhouse.training.trainer:train_network",
-        "encoder": "stillhouse.training.trainer:train_network",
+        **dict.fromkeys(STUDENTS.names(), "stillhouse.training.trainer:train_network"),
         "linear": "stillhouse.training.fit:fit_linear",
     },
 )

@@ -1,7 +1,7 @@
-"""The loop that trains any student that is a network: one function a step, exact resume, nothing hidden.
+"""The loop that trains any student that is a network, in one process or several: exact resume, nothing hidden.
 
-A step is stopped before the weights move when a loss or a gradient is not finite. What is minimised is `objective.py`'s, what
-is in a step `order.py`'s, what a checkpoint is `checkpoint.py`'s.
+What a step is stands in `stepping.py`, what is minimised in `objective.py`, what is in a step in `order.py` and `feeds.py`, what
+a checkpoint holds in `state.py`.
 """
 
 from __future__ import annotations
@@ -9,99 +9,113 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from stillhouse.answers import final_answer
-from stillhouse.dataset import Example
+from stillhouse.dataset import Dataset
 from stillhouse.errors import RecipeError, TrainingError
-from stillhouse.formats.examples import read_examples, read_manifest
-from stillhouse.method import BlackBox
+from stillhouse.formats.examples import read_manifest
 from stillhouse.recipe import Training
 from stillhouse.students.base import Trainable
-from stillhouse.students.causal import CausalStudent
-from stillhouse.tensors import Batch, Encoded
+from stillhouse.tensors import Encoded
 from stillhouse.training import checkpoint as checkpoints
-from stillhouse.training.assembling import objective_of
+from stillhouse.training.averaging import RunningAverage
 from stillhouse.training.base import Job, Progress
+from stillhouse.training.beginning import begin
+from stillhouse.training.distributed import Ranks, together
+from stillhouse.training.feeds import Feed
 from stillhouse.training.lineage import check_terms, finished, run_identity, write_student
-from stillhouse.training.needs import check_needs
+from stillhouse.training.needs import check_needs, teacher_folders
 from stillhouse.training.objective import Objective, Window
-from stillhouse.training.order import Order
-from stillhouse.training.schedule import rate_factor
-from stillhouse.training.state import pack, unpack
+from stillhouse.training.precision import autocast_of, keep_fewer_activations
+from stillhouse.training.schedule import rate_of
+from stillhouse.training.state import RunState, seed_from
+from stillhouse.training.stepping import NotFiniteError, Stepper, cut
 
 
-def train_causal(job: Job) -> Path | None:
-    """Train, or go on training, the causal student of `job`. Returns its folder, or None when asked to stop."""
+def train_network(job: Job) -> Path | None:
+    """Train, or go on training, the student of `job`, whatever its kind. Returns its folder, or None when asked to stop.
+
+    Under torchrun every process calls this with the same job; the first one reports and writes, and all need to see its folder.
+    """
     dataset = read_manifest(job.dataset_folder)
     check_terms(job, dataset)
-    if finished(job):
-        return job.student_folder
-    check_needs(job)
-    training = job.recipe.training
-    if training.threads is not None:
-        torch.set_num_threads(training.threads)
-    student = CausalStudent.build(job.recipe.student, job.base_folder, dropout=training.dropout, seed=training.seed)
-    rows = {split: _encode(job, student, read_examples(job.dataset_folder, split)) for split in ("train", "valid")}
-    objective = objective_of(job, student, [*rows["train"], *rows["valid"]])
-    with torch.random.fork_rng():
-        trainer = Trainer(job, student, objective, rows["train"], rows["valid"], run_identity(job, dataset))
-        metrics = trainer.run()
-    return None if metrics is None else write_student(job, student, dataset, metrics)
+    check_needs(job.recipe, local=bool(teacher_folders(job)))
+    threads = job.recipe.training.threads
+    if threads is not None:
+        torch.set_num_threads(threads)
+    with together() as ranks, torch.random.fork_rng():
+        if not ranks.any(finished(job)):
+            return _train(job, dataset, ranks)
+    return job.student_folder
 
 
-def _encode(job: Job, student: Trainable, examples: Sequence[Example]) -> list[Encoded]:
-    method = job.recipe.method
-    if isinstance(method, BlackBox) and not method.rationale:
-        examples = [example.model_copy(update={"answer": final_answer(example.answer)}) for example in examples]
-    return student.encode(examples, max_tokens=job.recipe.training.max_tokens)
+def _train(job: Job, dataset: Dataset, ranks: Ranks) -> Path | None:
+    with ranks.in_turn():  # the first one fills the teacher's cache, where there is one, and the others read it
+        student, objective, feed, valid = begin(job, ranks)
+    metrics = Trainer(job, student, objective, feed, valid, run_identity(job, dataset), ranks).run()
+    if metrics is None:
+        return None
+    if ranks.first:
+        write_student(job, student, dataset, metrics)
+    ranks.wait()
+    return job.student_folder
 
 
 class Trainer:
-    """The state of one run: network, optimizer, random numbers and the number of steps done, which is all there is."""
+    """The state of one run and the loop over it."""
 
     def __init__(
         self,
         job: Job,
         student: Trainable,
         objective: Objective,
-        train: Sequence[Encoded],
+        feed: Feed,
         valid: Sequence[Encoded],
         identity: str,
+        ranks: Ranks | None = None,
     ) -> None:
-        if not train:
-            raise RecipeError(f"The dataset in {job.dataset_folder} has no train examples.")
         self._job = job
         self._options = options = job.recipe.training
         self._student = student
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._network = student.network.to(self._device)
-        self._objective = objective.to(self._device)
-        self._train, self._valid = train, sorted(valid, key=lambda row: row.length)
+        self._ranks = ranks = ranks or Ranks()
+        self._network = student.network.to(ranks.device)
+        self._objective = objective.to(ranks.device)
+        self._feed = feed
+        self._valid = sorted(valid, key=lambda row: row.length)
         self._identity = identity
-        self._order = Order(
-            [row.length for row in train],
-            batch_size=options.batch_size,
-            accumulate=options.accumulate,
-            seed=options.seed,
-            bucket=options.bucket,
-        )
-        self.steps = _steps(options, self._order.steps_per_epoch)
+        self.steps = steps_of(options, feed.steps_per_epoch)
         self.step = 0
-        self._optimizer = _optimizer(self._network, options)
+        self._rate = rate_of(job.recipe, self.steps)
+        weights = [parameter for parameter in self._network.parameters() if parameter.requires_grad]
+        self._average = None if options.average is None else RunningAverage(weights, options.average)
+        self._optimizer = _optimizer([*weights, *objective.parameters()], options)
+        self._state = RunState(self._network, objective, self._optimizer, feed, self._average)
+        self._stepper = Stepper(
+            student,
+            objective,
+            self._optimizer,
+            self._state.trained,
+            ranks,
+            collate=student.collate,
+            autocast=autocast_of(options.precision, ranks.device),
+            clip=options.clip,
+            say=partial(self._report, {}),
+        )
         self._metrics: dict[str, float] = {}
-        torch.manual_seed(options.seed)
+        if options.gradient_checkpointing:
+            keep_fewer_activations(self._network)
 
     def run(self) -> dict[str, float] | None:
         """Steps until the last one; its metrics, or None when asked to stop (a checkpoint is saved then)."""
         self._resume()
         self._network.train()
         while self.step < self.steps:
-            if self._job.should_stop():
+            if self._ranks.any(self._job.should_stop()):
                 self._save()
                 self._report({}, f"stopped at step {self.step}; resume goes on from here")
                 return None
@@ -112,85 +126,72 @@ class Trainer:
             self._report(metrics)
             if self._due(self._options.checkpoint_every):
                 self._save()
+        if self._average is not None:
+            self._average.put()
         return self._metrics
 
     def _one_step(self) -> dict[str, float]:
         started = time.perf_counter()
-        batches = self._batches([[self._train[i] for i in part] for part in self._order.micro_batches(self.step)])
-        window = _window(batches)
-        rate = self._options.learning_rate * rate_factor(
-            self.step, self.steps, warmup=self._options.warmup, schedule=self._options.schedule
-        )
+        self._seed(0)  # the same in every process: all of them are fed the same window
+        parts = self._feed.window(self.step)
+        self._objective.begin(self.step, self.steps)
+        rate = self._rate(self.step)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        self._optimizer.zero_grad(set_to_none=True)
-        parts = []
-        for batch in batches:
-            losses = self._objective.losses(self._student, batch, window)
-            torch.autograd.backward(losses["loss"])
-            parts.append({name: value.detach() for name, value in losses.items()})
-        norm = torch.nn.utils.clip_grad_norm_(self._network.parameters(), self._options.clip or math.inf)
-        metrics = self._finite(batches, parts, norm)
-        self._optimizer.step()
+        try:
+            batches, metrics, tokens = self._stepper.take(parts, partial(self._seed, 1 + self._ranks.rank))
+        except NotFiniteError as error:
+            raise self._explained(error) from None
         self.step += 1
-        tokens = sum(batch.real_tokens for batch in batches)
+        if self._average is not None:
+            self._average.update(self.step)
+        metrics |= self._objective.after_step(batches, metrics)
         return {**metrics, "train/learning_rate": rate, "perf/tokens_per_second": tokens / (time.perf_counter() - started)}
 
-    def _finite(self, batches: Sequence[Batch], parts: Sequence[dict[str, Tensor]], norm: Tensor) -> dict[str, float]:
-        """The step's metrics. Raises TrainingError, before the weights move, where one of them is NaN or infinite."""
-        names = list(parts[0])
-        numbers = torch.stack([*(part[name] for part in parts for name in names), norm]).tolist()  # the step's one wait
-        *sums, grad_norm = numbers
-        by_batch = [dict(zip(names, sums[start : start + len(names)], strict=True)) for start in range(0, len(sums), len(names))]
-        if not all(map(math.isfinite, numbers)):
-            bad = [batch for batch, values in zip(batches, by_batch, strict=True) if not all(map(math.isfinite, values.values()))]
-            raise self._not_finite(bad or batches, "loss" if bad else "gradient")
-        means = {f"train/{name}": sum(values[name] for values in by_batch) for name in names}
-        return {**means, "train/grad_norm": grad_norm}
+    def _seed(self, stream: int) -> None:
+        seed_from(self._options.seed, self.step, stream)
 
-    def _not_finite(self, batches: Sequence[Batch], what: str) -> TrainingError:
-        self._optimizer.zero_grad(set_to_none=True)
-        examples = ", ".join(example for batch in batches for example in batch.examples)
+    def _explained(self, error: NotFiniteError) -> TrainingError:
         last = checkpoints.newest_step(self._job.checkpoints_folder)
         return TrainingError(
-            f"The {what} of step {self.step + 1} is not a finite number; the weights were left as they were. "
+            f"The {error.what} of step {self.step + 1} is not a finite number; the weights were left as they were. "
             f"Last checkpoint: {'none' if last is None else f'step {last}'}. Lower training.learning_rate, or look at the "
-            f"examples of this batch: {examples}."
+            f"examples of this batch: {', '.join(error.examples)}."
         )
 
+    @torch.no_grad()
     def _evaluate(self) -> dict[str, float]:
         """The objective on the valid split, normalised as in training. Nothing where the split is empty."""
-        if not self._valid:
-            return {}
         size = self._options.batch_size
+        batches = [self._valid[start : start + size] for start in range(0, len(self._valid), size)]
         total, weight = 0.0, 0.0
         self._network.eval()
-        with torch.no_grad():
-            for start in range(0, len(self._valid), size):
-                [batch] = self._batches([self._valid[start : start + size]])
+        with nullcontext() if self._average is None else self._average.in_place():
+            for rows in cut(batches[self._ranks.rank :: self._ranks.world], self._stepper.pieces):
+                batch = self._student.collate(rows)
                 window = Window.of([batch])
-                total += self._objective.losses(self._student, batch, window)["loss"].item() * window.rows
-                weight += window.rows
+                if window.rows > 0:
+                    with self._stepper.autocast():
+                        losses = self._objective.losses(self._student, batch.to(self._ranks.device), window)
+                    total, weight = total + losses["loss"].item() * window.rows, weight + window.rows
         self._network.train()
+        total, weight = self._ranks.sum([total, weight])
         return {"eval/loss": total / weight} if weight else {}
-
-    def _batches(self, parts: Sequence[Sequence[Encoded]]) -> list[Batch]:
-        return [self._student.collate(part).to(self._device) for part in parts]
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.steps
 
     def _save(self) -> None:
-        checkpoint = checkpoints.Checkpoint(
-            self.step,
-            {"run": self._identity, "steps": self.steps, "metrics": self._metrics},
-            pack(self._network, self._optimizer),
-        )
+        if not self._ranks.first:
+            return
+        scalars = {"run": self._identity, "steps": self.steps, "metrics": self._metrics, "pieces": self._stepper.pieces}
+        checkpoint = checkpoints.Checkpoint(self.step, scalars, self._state.pack())
         checkpoints.save(self._job.checkpoints_folder, checkpoint, keep=self._options.keep_checkpoints)
 
     def _resume(self) -> None:
         """Go back to the newest checkpoint, if there is one. Raises RecipeError where it is another run's."""
         checkpoint = checkpoints.load_newest(self._job.checkpoints_folder)
+        self._check_all_have(-1 if checkpoint is None else checkpoint.step)
         if checkpoint is None:
             return
         if checkpoint.scalars["run"] != self._identity:
@@ -198,15 +199,24 @@ class Trainer:
                 f"{self._job.checkpoints_folder} holds checkpoints of another recipe or dataset. "
                 "Resume with what the run was started with, or start a new run in a folder of its own."
             )
-        unpack(checkpoint.tensors, self._network, self._optimizer)
+        self._state.unpack(checkpoint.tensors)
         self.step, self._metrics = checkpoint.step, dict(checkpoint.scalars["metrics"])
+        self._stepper.pieces = int(checkpoint.scalars["pieces"])
         self._report({}, f"resumed from the checkpoint of step {self.step}")
 
+    def _check_all_have(self, step: int) -> None:
+        if self._ranks.any(self._ranks.sum([float(step)])[0] != step * self._ranks.world):
+            raise TrainingError(
+                f"The processes of this run see different checkpoints in {self._job.checkpoints_folder}: they need one folder."
+            )
+
     def _report(self, metrics: dict[str, float], message: str = "") -> None:
-        self._job.report(Progress(step=self.step, steps=self.steps, metrics=metrics, message=message))
+        if self._ranks.first:
+            self._job.report(Progress(step=self.step, steps=self.steps, metrics=metrics, message=message))
 
 
-def _steps(options: Training, steps_per_epoch: int) -> int:
+def steps_of(options: Training, steps_per_epoch: int) -> int:
+    """How many steps the recipe means. Raises RecipeError where it says so in two ways, or in none."""
     if options.steps is not None and options.epochs is None:
         return options.steps
     if options.epochs is not None and options.steps is None:
@@ -214,20 +224,10 @@ def _steps(options: Training, steps_per_epoch: int) -> int:
     raise RecipeError("Say how long to train, in one way: [training] steps = 1000, or epochs = 3.")
 
 
-def _optimizer(network: Any, options: Training) -> torch.optim.Optimizer:
+def _optimizer(parameters: Sequence[Any], options: Training) -> torch.optim.Optimizer:
     """AdamW; biases and norms (one dimension) are not decayed."""
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.dim() > 1], "weight_decay": options.weight_decay},
         {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=options.learning_rate, betas=options.betas, fused=True)
-
-
-def _window(batches: Sequence[Batch]) -> Window:
-    """The window of these micro-batches. Raises TrainingError where none of its examples counts."""
-    window = Window.of(batches)
-    if window.rows <= 0:
-        examples = ", ".join(example for batch in batches for example in batch.examples)
-        raise TrainingError(f"No example of this step has a weight above 0: {examples}. Remove them from the dataset.")
-    return window

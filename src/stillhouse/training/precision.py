@@ -1,0 +1,51 @@
+"""How numbers are held while a student learns: products in half precision where the processor is made for it, weights never.
+
+Autocast, not half-precision weights: the optimizer's small steps would be rounded away. Losses widen what they sum themselves
+(`losses/base.py`). What is kept of the activations is decided here, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
+
+import torch
+
+from stillhouse.errors import RecipeError
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def autocast_of(precision: Precision, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:
+    """What every forward pass runs in. Raises RecipeError where bfloat16 is asked for and would only be imitated."""
+    made_for_it = has_bfloat16(device)
+    if precision == "bfloat16" and not made_for_it:
+        raise RecipeError(
+            f"This processor ({device.type}) has no instructions for bfloat16 (AMX, AVX512-BF16, a GPU from Ampere on): it would "
+            'imitate them, far slower than float32. Set [training] precision = "float32", or "auto" for machines of both sorts.'
+        )
+    if precision == "float32" or not made_for_it:
+        return nullcontext
+    return lambda: torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether `device` multiplies bfloat16 itself."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    tell = getattr(torch.cpu, "get_capabilities", dict)  # older torch does not
+    able: dict[str, Any] = tell() if device.type == "cpu" else {}
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16") or able.get("bf16"))
+
+
+def keep_fewer_activations(network: Any) -> None:
+    """Each layer's inner activations are computed again in the backward pass (Chen et al. 2016), with the same random numbers.
+
+    Raises RecipeError for a network that cannot.
+    """
+    if not getattr(network, "supports_gradient_checkpointing", False):
+        raise RecipeError(
+            "This student's network cannot compute activations again: set [training] gradient_checkpointing = false."
+        )
+    network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
