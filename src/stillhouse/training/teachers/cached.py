@@ -19,7 +19,7 @@ from stillhouse.signal import GIVES, Signal
 from stillhouse.signals import Entry, HiddenRows, Rows, SampledRows, ScoreRows, SignalReader, TopRows
 from stillhouse.students.states import real_tokens
 from stillhouse.tensors import Batch, Head, States, Wanted
-from stillhouse.training.inner_states import heads_apart, states_of
+from stillhouse.training.inner_states import states_of
 from stillhouse.training.teachers.base import Teaching
 
 PRECISION = torch.float32
@@ -49,14 +49,8 @@ class CachedTeacher(Teaching):
         return self._source(self._reader.rows(batch.examples), batch.targets_N.device)
 
     def states(self, batch: Batch, wanted: Wanted) -> States:
-        mask_BT = real_tokens(batch)
         arrays = {name: self._reader.states(batch.examples, name) for name in self._reader.key.states}
-        lengths = mask_BT.sum(dim=1).tolist()
-        apart = {
-            name: [heads_apart(name, part, length) for part, length in zip(parts, lengths, strict=True)]
-            for name, parts in arrays.items()
-        }
-        return states_of(apart, mask_BT)
+        return states_of(arrays, real_tokens(batch))
 
     def to(self, device: torch.device) -> CachedTeacher:
         if self._head is not None:
