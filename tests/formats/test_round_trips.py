@@ -11,10 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stillhouse.curation.collect import example_of
 from stillhouse.dataset import Dataset, Example, Split
 from stillhouse.errors import ConflictError, UsageError
 from stillhouse.formats import FORMATS
-from stillhouse.formats.base import Row
+from stillhouse.formats.base import Quarantined, Row
 from stillhouse.formats.export import export_dataset
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1).filter(str.strip)
@@ -79,6 +80,45 @@ def test_parquet_keeps_everything_of_an_example(tmp_path: Path) -> None:
     (row,) = there_and_back("parquet", [RICH], tmp_path)
     assert core(row) == core(RICH)
     assert (row.reference, row.metadata) == ("cat", {"task": "pets"})
+
+
+@pytest.mark.parametrize("name", ["openai_preference", "parquet"])
+def test_pairs_of_answers_come_back(name: str, tmp_path: Path) -> None:
+    pair = RICH.model_copy(update={"rejected": "A dog.", "weight": 1.0})
+    (row,) = there_and_back(name, [pair], tmp_path)
+    assert (core(row), row.rejected) == (core(pair), "A dog.")
+    assert example_of(row, source="file:x:1").rejected == "A dog."
+
+
+def test_a_file_of_pairs_holds_no_example_without_one(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="has no worse answer"):
+        FORMATS.resolve("openai_preference")().write([RICH], tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"{}", "'input'"),
+        (b'{"input": {"messages": 1}}', "no list of messages"),
+        (b'{"input": {"messages": [], "tools": 1}}', "'tools'"),
+        (b'{"input": {"messages": [{"role": "user", "content": "a"}]}, "preferred_output": []}', "'non_preferred_output' is not"),
+        (b"\n", "an empty line"),
+        (b"\xff", "not valid utf-8"),
+        (b"{", "not valid JSON"),
+    ],
+)
+def test_a_line_that_is_no_pair_is_put_aside(tmp_path: Path, line: bytes, reason: str) -> None:
+    (tmp_path / "pairs.jsonl").write_bytes(line)
+    [row] = FORMATS.resolve("openai_preference")().read(tmp_path / "pairs.jsonl")
+    assert isinstance(row, Quarantined)
+    assert reason in row.reason
+
+
+def test_a_pair_among_chats_says_how_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "chats.jsonl").write_bytes(b'{"input": {}, "preferred_output": []}')
+    [row] = FORMATS.resolve("openai_jsonl")().read(tmp_path / "chats.jsonl")
+    assert isinstance(row, Quarantined)
+    assert "--format openai_preference" in row.reason
 
 
 def test_a_chat_file_holds_nothing_that_is_not_openais(tmp_path: Path) -> None:

@@ -145,6 +145,7 @@ def example_of(row: Row, *, source: str, split: Split = "train") -> Example:
         weight=row.weight,
         metadata=row.metadata,
         tools=row.tools,
+        rejected=row.rejected,
     )
 
 

@@ -16,6 +16,7 @@ FORMATS = Table(
     {
         "csv": "stillhouse.formats.csv_text:CsvText",
         "openai_jsonl": "stillhouse.formats.openai_jsonl:OpenAIJsonl",
+        "openai_preference": "stillhouse.formats.openai_preference:OpenAIPreference",
         "parquet": "stillhouse.formats.parquet:Parquet",
     },
 )

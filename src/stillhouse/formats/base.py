@@ -37,6 +37,8 @@ class Row(Record):
     weight: float = 1.0
     metadata: dict[str, str] = {}
     tools: list[dict[str, Any]] | None = None
+    rejected: str | None = None
+    """A worse answer to the same prompt."""
 
 
 class Quarantined(Record):

@@ -80,6 +80,8 @@ def _chat_row(number: int, value: Any) -> Row:
     tools = value.get("tools")
     if tools is not None and not (isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools)):
         raise ValueError("'tools' is not a list of objects")
+    if "preferred_output" in value:
+        raise ValueError("a pair of answers: import the file with --format openai_preference")
     messages = value.get("messages")
     weight = messages[-1].get("weight", 1) if isinstance(messages, list) and messages and isinstance(messages[-1], dict) else 1
     if weight not in (0, 1):

@@ -42,14 +42,14 @@ class Parquet:
                 raise FormatError(f"{path.name} is not a whole Parquet file: {exc}") from exc
 
     def write(self, examples: Iterable[Example], path: Path) -> int:
-        """One row an example: messages with the answer last, reference, weight, metadata, tools, source; returns how many."""
+        """One row an example: messages with the answer last, and its other fields; returns how many."""
         import pyarrow
         import pyarrow.parquet
 
         text = pyarrow.string()
         message = pyarrow.struct([("role", text), ("content", text), ("other", text)])
         fields = [("messages", pyarrow.list_(message)), ("reference", text), ("weight", pyarrow.float64())]
-        schema = pyarrow.schema([*fields, ("metadata", text), ("tools", text), ("source", text)])
+        schema = pyarrow.schema([*fields, ("metadata", text), ("tools", text), ("source", text), ("rejected", text)])
         count, rows = 0, iter(examples)
         with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
             while batch := [_columns_of(example) for example in islice(rows, BATCH_ROWS)]:
@@ -61,7 +61,7 @@ class Parquet:
         return f"data/{split}-00000-of-00001.parquet"
 
 
-_KNOWN = ("messages", "text", "category", "reference", "weight", "metadata", "tools")
+_KNOWN = ("messages", "text", "category", "reference", "weight", "metadata", "tools", "rejected")
 
 
 def _columns(names: list[str], path: Path) -> list[str]:
@@ -98,6 +98,7 @@ def _chat_row(number: int, values: dict[str, Any]) -> Row:
         weight=_weight(values.get("weight")),
         metadata=_metadata(_json(values, "metadata")),
         tools=_json(values, "tools"),
+        rejected=_text(values, "rejected"),
     )
 
 
@@ -158,6 +159,7 @@ def _columns_of(example: Example) -> dict[str, Any]:
         "metadata": orjson.dumps(example.metadata, option=orjson.OPT_SORT_KEYS).decode() if example.metadata else None,
         "tools": orjson.dumps(example.tools).decode() if example.tools is not None else None,
         "source": example.source,
+        "rejected": example.rejected,
     }
 
 
