@@ -31,6 +31,9 @@ class Upstream(Record):
     """Model ids it answers for; empty: any id that no other upstream or route claims."""
     may_train: str = "yes"
     """`yes`, or `no: ` and the reason from its terms of service."""
+    tokenizer: str | None = None
+    """Folder of the tokenizer of its models, where log-probabilities that come with its answers are to be learned from: they are
+    of token strings, and only its tokenizer can say which ids those are."""
     timeouts: Timeouts = Timeouts()
     max_retries: int = 0
     """How often the gateway asks again after 429 or 5xx, before the first byte reached the client."""

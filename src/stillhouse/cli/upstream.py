@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,6 +33,10 @@ def add(
     may_train: Annotated[str, typer.Option("--may-train", help="Do its terms allow training on its answers? yes|no")] = "yes",
     reason: Annotated[str, typer.Option("--reason", help="With --may-train no: the clause that forbids it.")] = "",
     retries: Annotated[int, typer.Option("--retries", min=0, max=10, help="Ask again after 429 and 5xx, so often.")] = 0,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option("--tokenizer", metavar="FOLDER", help="Its models' tokenizer.json: to learn from its answers' logprobs."),
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Name a server that answers chat requests. Its key stays in the environment: it is never kept."""
@@ -48,6 +53,7 @@ def add(
         models=tuple(model or ()),
         may_train=_terms(may_train, reason),
         max_retries=retries,
+        tokenizer=None if tokenizer is None else _tokenizer_folder(tokenizer),
         created=int(time.time()),
     )
     store.put_upstream(upstream).result()
@@ -108,6 +114,15 @@ async def _ask(upstream: Upstream) -> list[str]:
         return await model.list_models()
     finally:
         await model.close()
+
+
+def _tokenizer_folder(given: str) -> str:
+    folder = Path(given).absolute()
+    if not (folder / "tokenizer.json").is_file():
+        raise UsageError(
+            f"--tokenizer: there is no tokenizer.json in {folder}. Give the folder of a model as transformers saves it."
+        )
+    return str(folder)
 
 
 def _terms(may_train: str, reason: str) -> str:

@@ -153,14 +153,14 @@ def _build(
 def _ask(teacher: Trainable, key: Key, rows: Sequence[Encoded], writer: SignalWriter, device: torch.device) -> None:
     """One forward pass, one block."""
     batch = teacher.collate(rows).to(device)
-    with torch.no_grad():
-        output = teacher.output(batch, wanted=wanted_of(key.states))
     entries = [entry_of(row) for row in rows]
     counts = torch.bincount(batch.owners_N, minlength=len(rows)).tolist()
     if counts != [entry.rows for entry in entries]:
         raise TrainingError(f"A batch of '{teacher.kind}' has other rows than its examples: this kind cannot be cached.")
-    states = {} if output.states is None else columns_of_states(output.states, key.states)
-    writer.add(entries, _said(output, key, entries), states)
+    with torch.no_grad():
+        output = teacher.output(batch, wanted=wanted_of(key.states))
+        said = _said(output, key, entries)
+    writer.add(entries, said, {} if output.states is None else columns_of_states(output.states, key.states))
 
 
 def _said(output: Output, key: Key, entries: Sequence[Entry]) -> Rows:
@@ -223,7 +223,7 @@ def _halved(values: Tensor, what: str) -> Array:
 
 
 def _numpy(values: Tensor) -> Array:
-    array: Array = values.cpu().numpy()
+    array: Array = values.detach().cpu().numpy()
     return array
 
 
@@ -234,8 +234,8 @@ def _head_of(teacher: Trainable, row: Encoded, device: torch.device) -> Head:
 
 
 def _head_arrays(head: Head) -> dict[str, Array]:
-    arrays = {"weight": _numpy(head.weight_VH.detach().float())}
-    return arrays if head.bias_V is None else {**arrays, "bias": _numpy(head.bias_V.detach().float())}
+    arrays = {"weight": _numpy(head.weight_VH.float())}
+    return arrays if head.bias_V is None else {**arrays, "bias": _numpy(head.bias_V.float())}
 
 
 def _batches(rows: Sequence[Encoded]) -> Iterator[list[Encoded]]:

@@ -73,7 +73,7 @@ def _picked(states: States, name: str) -> Tensor:
 
 
 def _column(name: str, values: Tensor, lengths_B: Sequence[int]) -> Column:
-    half = values.half().cpu()
+    half = values.detach().half().cpu()
     if bool((half.isinf() & values.isfinite().cpu()).any()) or bool(half.isnan().any()):
         raise TrainingError(f"The teacher's {name} holds numbers that float16 does not. Set [method] source = 'live'.")
     if name == _POOLED:
