@@ -151,7 +151,7 @@ def test_the_end_token_ends_the_answer(student: CausalStudent) -> None:
     prompt = student.prompt_ids([{"role": "user", "content": "abc"}])
     with torch.inference_mode():
         likeliest = int(student.network(torch.tensor([prompt])).logits[0, -1].argmax())
-    engine._ends = frozenset({likeliest})
+    engine._speaker.ends = frozenset({likeliest})
     engine.submit(0, ask("abc"))
     (piece,) = finish(engine)[0, 0]
     assert (piece.text, piece.finish, piece.completion_tokens) == ("", "stop", 1)

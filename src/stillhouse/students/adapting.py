@@ -208,7 +208,8 @@ def _full(layer: Any) -> Tensor:
         full = _library("bitsandbytes", "An 8-bit weight", "qlora").functional.int8_vectorwise_dequant(weight.data, scales)
     else:
         full = weight
-    return full.detach().float()
+    plain: Tensor = full.detach().float()
+    return plain
 
 
 def _library(name: str, what: str, extra: str) -> Any:

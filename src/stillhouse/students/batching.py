@@ -8,8 +8,7 @@ Shapes: B rows, P longest prompt that joins, T columns, V vocabulary.
 
 from __future__ import annotations
 
-import random
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,10 +17,8 @@ from torch import Tensor
 
 from stillhouse.errors import ContextLengthError, UsageError
 from stillhouse.generation import Generation, Piece
-from stillhouse.students.sampling import choose
 from stillhouse.students.slots import SlotCache
-from stillhouse.students.text_stream import TextStream
-from stillhouse.students.token_bytes import TokenBytes
+from stillhouse.students.speaking import Row, Speaker
 
 PROMPT_TOKENS_PER_STEP = 4096
 """Padded prompt tokens that may join in one step, so that a flood of prompts does not stall the rows under way."""
@@ -32,40 +29,6 @@ LETTERS_PER_TOKEN = 256
 ELSEWHERE = "Serve it with vLLM or another server, and add that as an upstream."
 
 
-class Row:
-    """One choice of one request, waiting or in a slot."""
-
-    def __init__(self, ticket: int, index: int, generation: Generation, prompt: list[int], limit: int, text: TextStream) -> None:
-        self.ticket = ticket
-        self.index = index
-        self.generation = generation
-        self.prompt = prompt
-        self.limit = limit
-        """Tokens it may still say, at the start."""
-        self.text = text
-        self.said: list[int] = []
-        self.unsent = ""
-        self.logprobs: list[dict[str, Any]] = []
-        seed = generation.seed if generation.seed is not None else random.SystemRandom().getrandbits(63)
-        self.numbers = random.Random(f"{seed}/{index}")
-
-    @property
-    def penalised(self) -> bool:
-        return bool(self.generation.presence_penalty or self.generation.frequency_penalty)
-
-    @property
-    def length(self) -> int:
-        """Columns of the cache it fills: all tokens but the newest, whose states are not computed yet."""
-        return len(self.prompt) + len(self.said) - 1
-
-    def piece(self, finish: str | None) -> Piece:
-        """What is unsent, handed out once."""
-        logprobs = self.logprobs if self.generation.logprobs else None
-        piece = Piece(self.ticket, self.index, self.unsent, len(self.prompt), len(self.said), finish, logprobs)
-        self.unsent, self.logprobs = "", []
-        return piece
-
-
 class BatchingEngine:
     """Serves a `CausalStudent`. See `engines.Engine` for the protocol."""
 
@@ -74,8 +37,7 @@ class BatchingEngine:
         self._network = student.network
         self._batch = batch
         self.context = context_of(self._network.config)
-        self._ends = _end_tokens(student)
-        self._bytes = TokenBytes(student.tokenizer)
+        self._speaker = Speaker(student)
         self._cache = SlotCache(self._network.config.get_text_config().num_hidden_layers, batch)
         self._waiting: deque[Row] = deque()
         self._rows: list[Row] = []
@@ -96,9 +58,7 @@ class BatchingEngine:
         if room < 1:
             raise self._too_long(f"{len(prompt)} tokens")
         limit = min(generation.max_tokens, room)
-        for index in range(generation.n):
-            text = TextStream(self._student.decode, generation.stop)
-            self._waiting.append(Row(ticket, index, generation, prompt, limit, text))
+        self._waiting.extend(self._speaker.rows_of(ticket, generation, prompt, limit))
 
     def _too_long(self, size: str) -> ContextLengthError:
         return ContextLengthError(
@@ -145,7 +105,7 @@ class BatchingEngine:
 
     def _read_tokens(self) -> Tensor:
         """Logits after the newest token of every row, B x V."""
-        lengths = [row.length for row in self._rows]
+        lengths = [_columns(row) for row in self._rows]
         width = max(lengths) + 1
         length_B = torch.tensor(lengths)
         tokens_B1 = torch.tensor([row.said[-1:] for row in self._rows])
@@ -189,63 +149,21 @@ class BatchingEngine:
 
     def _advance(self, first: int, logits_BV: Tensor) -> list[Piece]:
         """Choose a token for each of the rows from slot `first` on; those that end leave."""
-        rows = self._rows[first:]
-        for at, row in enumerate(rows):
-            if row.penalised:
-                _penalise(logits_BV[at], row)
-        chosen_B = choose(
-            logits_BV,
-            torch.tensor([row.generation.temperature for row in rows]),
-            torch.tensor([row.generation.top_p for row in rows]),
-            torch.tensor([row.numbers.random() for row in rows], dtype=torch.double),
-        )
-        tokens = chosen_B.tolist()
-        self._note_logprobs(rows, logits_BV, tokens)
+        said = self._speaker.say(self._rows[first:], logits_BV)
         pieces = []
-        for slot, token in reversed(list(enumerate(tokens, start=first))):
-            piece = self._say(self._rows[slot], token)
+        for slot, piece in reversed(list(enumerate(said, start=first))):
             if piece is not None:
                 pieces.append(piece)
                 if piece.finish is not None:
                     self._leave(slot)
         return pieces
 
-    def _say(self, row: Row, token: int) -> Piece | None:
-        """Add a token to a row's text; the piece to send, if there is something to send."""
-        row.said.append(token)
-        finish = None
-        if token in self._ends:
-            finish = "stop"
-        else:
-            row.unsent += row.text.push(token)
-            if row.text.stopped:
-                finish = "stop"
-            elif len(row.said) >= row.limit:
-                finish = "length"
-        if finish is not None:
-            row.unsent += row.text.end()
-        if finish is not None or (row.generation.stream and row.unsent):
-            return row.piece(finish)
-        return None
-
     def _leave(self, slot: int) -> None:
         last = len(self._rows) - 1
         if slot != last:
-            self._cache.move(last, slot, self._rows[last].length)
+            self._cache.move(last, slot, _columns(self._rows[last]))
             self._rows[slot] = self._rows[last]
         self._rows.pop()
-
-    def _note_logprobs(self, rows: Sequence[Row], logits_BV: Tensor, tokens: Sequence[int]) -> None:
-        for at, (row, token) in enumerate(zip(rows, tokens, strict=True)):
-            if row.generation.logprobs and token not in self._ends:
-                logprob_V = logits_BV[at].float().log_softmax(dim=-1)
-                top = logprob_V.topk(min(row.generation.top_logprobs, len(logprob_V))).indices.tolist()
-                entries = [self._entry(other, float(logprob_V[other])) for other in [token, *top]]
-                row.logprobs.append({**entries[0], "top_logprobs": entries[1:]})
-
-    def _entry(self, token: int, logprob: float) -> dict[str, Any]:
-        text = str(self._student.tokenizer.decode([token]))
-        return {"token": text, "logprob": logprob, "bytes": self._bytes.of(token, text)}
 
 
 def context_of(config: Any) -> int:
@@ -257,17 +175,6 @@ def context_of(config: Any) -> int:
     return min(limit for limit in [*limits, 2**31] if limit)
 
 
-def _end_tokens(student: Any) -> frozenset[int]:
-    """The tokens that end an answer: the tokenizer's, and those the folder's generation config adds."""
-    listed = student.network.generation_config.eos_token_id
-    more = listed if isinstance(listed, list) else [listed]
-    return frozenset(int(token) for token in [student.eos_id, *more] if token is not None)
-
-
-def _penalise(logits_V: Tensor, row: Row) -> None:
-    """OpenAI's penalties, in place: frequency x count + presence, for every token the row has said."""
-    counts = Counter(row.said)
-    if counts:
-        tokens = torch.tensor(list(counts))
-        times = torch.tensor([float(count) for count in counts.values()])
-        logits_V[tokens] -= row.generation.frequency_penalty * times + row.generation.presence_penalty
+def _columns(row: Row) -> int:
+    """Columns of the cache it fills: all tokens but the newest, whose states are not computed yet."""
+    return len(row.prompt) + len(row.said) - 1

@@ -20,6 +20,7 @@ ENGINES = Table(
         "causal": "stillhouse.students.batching:BatchingEngine",
         "encoder": "stillhouse.students.engines:ReadingEngine",
         "linear": "stillhouse.students.engines:LabelEngine",
+        "seq2seq": "stillhouse.students.seq2seq_engine:Seq2SeqEngine",
         "static": "stillhouse.students.engines:ReadingEngine",
     },
 )

@@ -182,6 +182,8 @@ class Seq2SeqStudent:
                 attention_mask=torch.ones_like(tokens_1T),
                 max_new_tokens=room,
                 do_sample=False,
+                num_beams=1,
+                forced_eos_token_id=None,  # BART's: an end after any length
                 eos_token_id=self.eos_id,
                 pad_token_id=self.pad_id,
                 decoder_start_token_id=self.start_id,
