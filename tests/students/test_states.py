@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,11 +24,14 @@ from transformers import (
     UMT5Config,
 )
 
+from stillhouse.dataset import Example
 from stillhouse.errors import UsageError
+from stillhouse.students.causal import CausalStudent
 from stillhouse.students.networks.compact import Compact, CompactShape
 from stillhouse.students.networks.readers import Mean
 from stillhouse.students.states import FAMILIES, real_tokens, shape_of, with_states
 from stillhouse.tensors import Batch, Wanted
+from tests.students.tiny import tiny_spec, write_tokenizer
 
 torch.set_num_threads(1)
 
@@ -234,3 +238,18 @@ def test_real_tokens_of_a_decoder_end_with_the_last_label() -> None:
         real_tokens=7,
     )
     assert real_tokens(batch).tolist() == [[True] * 5, [True, True, False, False, False]]
+
+
+def test_a_causal_student_gives_its_states_beside_its_rows(tmp_path: Path) -> None:
+    spec = tiny_spec(write_tokenizer(tmp_path / "tokenizer"))
+    student = CausalStudent.build(spec)
+    student.network.eval()
+    example = Example(id="a", messages=[{"role": "user", "content": "1+1"}], answer="2", split="train")
+    longer = example.model_copy(update={"id": "b", "answer": "the answer is 2"})
+    batch = student.collate(student.encode([example, longer], max_tokens=64))
+    plain, listened = student.output(batch), student.output(batch, wanted=ALL)
+    assert torch.equal(listened.hidden_NH, plain.hidden_NH)
+    assert plain.states is None and listened.states is not None
+    assert int(listened.states.mask_BT.sum()) == batch.real_tokens
+    last_BTH = listened.states.hidden[-1]
+    torch.testing.assert_close(last_BTH.flatten(0, 1)[batch.positions_N], plain.hidden_NH)
