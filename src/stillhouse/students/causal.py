@@ -21,7 +21,7 @@ from stillhouse.errors import RecipeError, TrainingError, UsageError
 from stillhouse.recipe import Student as StudentSpec
 from stillhouse.students.adapting import parameter_count, save_network
 from stillhouse.students.building import build_network, load_network
-from stillhouse.students.collating.decoder import collate_decoder
+from stillhouse.students.collating.decoder import collate_decoder, pack_decoder
 from stillhouse.students.folders import load_config, load_tokenizer, tokenizer_hash
 from stillhouse.students.heads import head_of
 from stillhouse.students.prompting import ids_of, render
@@ -132,6 +132,10 @@ class CausalStudent:
     def collate(self, rows: Sequence[Encoded]) -> Batch:
         """Padded on the right, so that under a causal mask no token sees the padding."""
         return collate_decoder(rows, self.pad_id)
+
+    def pack(self, rows: Sequence[Encoded]) -> Batch:
+        """Short examples one after the other in a row; `training/packing.py` finds out whether the network keeps them apart."""
+        return pack_decoder(rows, self.pad_id)
 
     def output(self, batch: Batch, *, wanted: Wanted | None = None) -> Output:
         """The states before the head at every position that predicts a supervised token, and the inner ones that are wanted."""

@@ -9,16 +9,19 @@ from stillhouse.answers import final_answer
 from stillhouse.dataset import Example
 from stillhouse.errors import RecipeError
 from stillhouse.formats.examples import read_examples
-from stillhouse.method import BlackBox
+from stillhouse.method import BlackBox, Preference
+from stillhouse.recipe import Training
 from stillhouse.students import STUDENTS
 from stillhouse.students.base import Trainable
 from stillhouse.tensors import Encoded
 from stillhouse.training.assembling import feed_of, objective_of, teacher_to_start_from
 from stillhouse.training.base import Job
-from stillhouse.training.distributed import Ranks
-from stillhouse.training.feeds import DatasetFeed, Feed
+from stillhouse.training.curriculum import EasyFirst, difficulties
+from stillhouse.training.feeds import DatasetFeed, Feed, Ordered
 from stillhouse.training.objective import Objective
 from stillhouse.training.order import Order
+from stillhouse.training.preference import paired, with_reference
+from stillhouse.training.schedule import steps_of
 
 
 class Begun(NamedTuple):
@@ -30,7 +33,7 @@ class Begun(NamedTuple):
     valid: list[Encoded]
 
 
-def begin(job: Job, ranks: Ranks) -> Begun:
+def begin(job: Job) -> Begun:
     """Build and encode. Raises RecipeError for what cannot be built or compared, TrainingError for an example with no answer."""
     training = job.recipe.training
     examples = {split: read_examples(job.dataset_folder, split) for split in ("train", "valid")}
@@ -45,21 +48,34 @@ def begin(job: Job, ranks: Ranks) -> Begun:
         examples=examples["train"],
         teacher=teacher_to_start_from(job),
     )
+    if isinstance(job.recipe.method, Preference):  # those without a worse answer are not watched either
+        examples["valid"] = [example for example in examples["valid"] if example.rejected is not None]
     rows = {split: encode(job, student, them) for split, them in examples.items()}
     objective = objective_of(job, student, [*rows["train"], *rows["valid"]])
+    feed = feed_of(job, student, DatasetFeed(rows["train"], _order(training, examples["train"], rows["train"])))
+    return Begun(student, objective, feed, rows["valid"])
+
+
+def _order(training: Training, examples: Sequence[Example], rows: Sequence[Encoded]) -> Ordered:
     order = Order(
-        [row.length for row in rows["train"]],
+        [row.length for row in rows],
         batch_size=training.batch_size,
         accumulate=training.accumulate,
         seed=training.seed,
         bucket=training.bucket,
     )
-    return Begun(student, objective, feed_of(job, student, DatasetFeed(rows["train"], order)), rows["valid"])
+    if training.curriculum is None:
+        return order
+    hardness = difficulties(examples, rows, training.curriculum.by)
+    return EasyFirst(order, hardness, training.curriculum, steps_of(training, order.steps_per_epoch))
 
 
 def encode(job: Job, student: Trainable, examples: Sequence[Example]) -> list[Encoded]:
-    """Examples as numbers, in order; the final answers alone where the method says so."""
-    method = job.recipe.method
+    """Examples as numbers, in order: the final answers alone, or pairs of a better and a worse one, where the method says so."""
+    method, longest = job.recipe.method, job.recipe.training.max_tokens
     if isinstance(method, BlackBox) and not method.rationale:
         examples = [example.model_copy(update={"answer": final_answer(example.answer)}) for example in examples]
-    return student.encode(examples, max_tokens=job.recipe.training.max_tokens)
+    if not isinstance(method, Preference):
+        return student.encode(examples, max_tokens=longest)
+    pairs = paired(student, examples, max_tokens=longest)
+    return with_reference(student, pairs) if method.loss == "dpo" else pairs

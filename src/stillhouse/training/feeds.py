@@ -8,7 +8,6 @@ from typing import Protocol
 from torch import Tensor
 
 from stillhouse.tensors import Encoded
-from stillhouse.training.order import Order
 
 
 class Feed(Protocol):
@@ -28,10 +27,21 @@ class Feed(Protocol):
         """Take back what `state` gave."""
 
 
+class Ordered(Protocol):
+    """Which examples each step takes: `order.py`, or `curriculum.py` before it."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Windows that make an epoch of the dataset."""
+
+    def micro_batches(self, step: int) -> list[list[int]]:
+        """Indices of the examples of step `step` (from 0), micro-batch by micro-batch."""
+
+
 class DatasetFeed:
     """The dataset's examples in a fixed random order."""
 
-    def __init__(self, rows: Sequence[Encoded], order: Order) -> None:
+    def __init__(self, rows: Sequence[Encoded], order: Ordered) -> None:
         self._rows = rows
         self._order = order
 

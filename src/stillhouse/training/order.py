@@ -23,32 +23,36 @@ class Order:
     """
 
     def __init__(self, lengths: Sequence[int], *, batch_size: int, accumulate: int, seed: int, bucket: bool) -> None:
-        self._lengths = np.asarray(lengths)
+        self.lengths = np.asarray(lengths)
         self._batch_size = batch_size
-        self._window = batch_size * accumulate
-        self._seed = seed
-        self._bucket = bucket
+        self.window = batch_size * accumulate
+        self.seed = seed
+        self.bucket = bucket
         self._epoch = lru_cache(maxsize=1)(self._make_epoch)
 
     @property
     def steps_per_epoch(self) -> int:
-        return -(-len(self._lengths) // self._window)
+        return -(-len(self.lengths) // self.window)
 
     def micro_batches(self, step: int) -> list[list[int]]:
         """Indices of the examples of step `step` (from 0), micro-batch by micro-batch."""
         epoch, position = divmod(step, self.steps_per_epoch)
         window = self._epoch(epoch)[position]
-        return [window[start : start + self._batch_size] for start in range(0, len(window), self._batch_size)]
+        return self.cut(window)
+
+    def cut(self, window: Sequence[int]) -> list[list[int]]:
+        """A window as micro-batches."""
+        return [list(window[start : start + self._batch_size]) for start in range(0, len(window), self._batch_size)]
 
     def _make_epoch(self, epoch: int) -> list[list[int]]:
-        random = np.random.Generator(np.random.Philox(key=np.array([self._seed % 2**64, epoch], dtype=np.uint64)))
-        order = random.permutation(len(self._lengths))
-        if self._bucket:
+        random = np.random.Generator(np.random.Philox(key=np.array([self.seed % 2**64, epoch], dtype=np.uint64)))
+        order = random.permutation(len(self.lengths))
+        if self.bucket:
             order = self._sorted_by_length(order)
-        windows = [order[start : start + self._window].tolist() for start in range(0, len(order), self._window)]
-        return [windows[i] for i in random.permutation(len(windows))] if self._bucket else windows
+        windows = [order[start : start + self.window].tolist() for start in range(0, len(order), self.window)]
+        return [windows[i] for i in random.permutation(len(windows))] if self.bucket else windows
 
     def _sorted_by_length(self, order: np.ndarray) -> np.ndarray:
-        pool = self._window * POOL
+        pool = self.window * POOL
         pools = [order[start : start + pool] for start in range(0, len(order), pool)]
-        return np.concatenate([pool[np.argsort(self._lengths[pool], kind="stable")] for pool in pools])
+        return np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])

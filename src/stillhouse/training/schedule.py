@@ -1,4 +1,4 @@
-"""The learning rate as a function of the step: a linear rise, then cosine, linear or constant. No state, so nothing to resume."""
+"""How long a run is, and its learning rate as a function of the step. No state, so nothing to resume."""
 
 from __future__ import annotations
 
@@ -7,8 +7,18 @@ from collections.abc import Callable
 from itertools import accumulate
 from typing import Literal
 
-from stillhouse.recipe import Recipe
+from stillhouse.errors import RecipeError
+from stillhouse.recipe import Recipe, Training
 from stillhouse.training.stages import stage_at
+
+
+def steps_of(options: Training, steps_per_epoch: int) -> int:
+    """How many steps the recipe means. Raises RecipeError where it says so in two ways, or in none."""
+    if options.steps is not None and options.epochs is None:
+        return options.steps
+    if options.epochs is not None and options.steps is None:
+        return math.ceil(options.epochs * steps_per_epoch)
+    raise RecipeError("Say how long to train, in one way: [training] steps = 1000, or epochs = 3.")
 
 
 def rate_factor(step: int, steps: int, *, warmup: float, schedule: Literal["cosine", "linear", "constant"]) -> float:

@@ -6,7 +6,6 @@ a checkpoint holds in `state.py`.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -31,8 +30,9 @@ from stillhouse.training.feeds import Feed
 from stillhouse.training.lineage import check_terms, finished, run_identity, write_student
 from stillhouse.training.needs import check_needs, teacher_folders
 from stillhouse.training.objective import Objective, Window
+from stillhouse.training.packing import packer_of
 from stillhouse.training.precision import autocast_of, keep_fewer_activations
-from stillhouse.training.schedule import rate_of
+from stillhouse.training.schedule import rate_of, steps_of
 from stillhouse.training.state import RunState, seed_from
 from stillhouse.training.stepping import NotFiniteError, Stepper, cut
 
@@ -56,7 +56,7 @@ def train_network(job: Job) -> Path | None:
 
 def _train(job: Job, dataset: Dataset, ranks: Ranks) -> Path | None:
     with ranks.in_turn():  # the first one fills the teacher's cache, where there is one, and the others read it
-        student, objective, feed, valid = begin(job, ranks)
+        student, objective, feed, valid = begin(job)
     metrics = Trainer(job, student, objective, feed, valid, run_identity(job, dataset), ranks).run()
     if metrics is None:
         return None
@@ -101,7 +101,7 @@ class Trainer:
             self._optimizer,
             self._state.trained,
             ranks,
-            collate=student.collate,
+            collate=packer_of(student) if options.pack else student.collate,
             autocast=autocast_of(options.precision, ranks.device),
             clip=options.clip,
             say=partial(self._report, {}),
@@ -213,15 +213,6 @@ class Trainer:
     def _report(self, metrics: dict[str, float], message: str = "") -> None:
         if self._ranks.first:
             self._job.report(Progress(step=self.step, steps=self.steps, metrics=metrics, message=message))
-
-
-def steps_of(options: Training, steps_per_epoch: int) -> int:
-    """How many steps the recipe means. Raises RecipeError where it says so in two ways, or in none."""
-    if options.steps is not None and options.epochs is None:
-        return options.steps
-    if options.epochs is not None and options.steps is None:
-        return math.ceil(options.epochs * steps_per_epoch)
-    raise RecipeError("Say how long to train, in one way: [training] steps = 1000, or epochs = 3.")
 
 
 def _optimizer(parameters: Sequence[Any], options: Training) -> torch.optim.Optimizer:
