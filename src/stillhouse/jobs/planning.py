@@ -23,7 +23,8 @@ from stillhouse.training import TRAINERS
 from stillhouse.training.needs import check_needs, needs_weights, takes_weights
 from stillhouse.workspace import Workspace
 
-NEEDS = {"causal": (("torch", "train"), ("transformers", "train")), "linear": (("sklearn", "classic"), ("skops", "classic"))}
+_NETWORK = (("torch", "train"), ("transformers", "train"))
+NEEDS = {"causal": _NETWORK, "seq2seq": _NETWORK, "linear": (("sklearn", "classic"), ("skops", "classic"))}
 """Student kind -> modules and the extra they come with; looked for without importing them."""
 
 
