@@ -35,10 +35,10 @@ def teacher(root: Path) -> Path:
 @pytest.mark.parametrize("method", [BlackBox(), SOFT], ids=["text", "teacher"])
 def test_a_stopped_run_goes_on_exactly(tmp_path: Path, method: Method) -> None:
     write_sums(tmp_path / "data")
-    chosen, folders = plan(tmp_path, method), {"teacher_folder": teacher(tmp_path)}
-    whole = run(chosen, tmp_path / "data", tmp_path / "whole", **folders)
-    first = run(chosen, tmp_path / "data", tmp_path / "parts", stop_at=7, **folders)
-    second = run(chosen, tmp_path / "data", tmp_path / "parts", **folders)
+    chosen, data, folder = plan(tmp_path, method), tmp_path / "data", teacher(tmp_path)
+    whole = run(chosen, data, tmp_path / "whole", teacher_folder=folder)
+    first = run(chosen, data, tmp_path / "parts", stop_at=7, teacher_folder=folder)
+    second = run(chosen, data, tmp_path / "parts", teacher_folder=folder)
     assert {**first.curve, **second.curve} == whole.curve
     assert len(whole.curve) == 12
     assert weights_hash(tmp_path / "parts") == weights_hash(tmp_path / "whole")
