@@ -48,4 +48,7 @@ def keep_fewer_activations(network: Any) -> None:
         raise RecipeError(
             "This student's network cannot compute activations again: set [training] gradient_checkpointing = false."
         )
-    network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    if hasattr(network, "activation_checkpointing_enable"):
+        network.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    else:  # an older transformers
+        network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

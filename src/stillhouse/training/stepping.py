@@ -47,8 +47,8 @@ class Taken(NamedTuple):
 
 @dataclass
 class Stepper:
-    """Takes steps. `parameters`: all that the optimizer moves. `pieces`: into how many parts micro-batches are cut for want of
-    memory; it only grows."""
+    """Takes steps. `parameters`: all that the optimizer moves. `limit`: the most examples a micro-batch has, once memory ran
+    out; it only falls."""
 
     student: Trainable
     objective: Objective
@@ -59,7 +59,7 @@ class Stepper:
     autocast: Callable[[], AbstractContextManager[Any]]
     clip: float | None
     say: Callable[[str], None]
-    pieces: int = 1
+    limit: int | None = None
 
     def take(self, parts: Sequence[Sequence[Encoded]], seed: Callable[[], None]) -> Taken:
         """One step on the window `parts`, of which this process does its share. `seed` starts its random numbers (again).
@@ -79,7 +79,7 @@ class Stepper:
         return Taken(done[0], metrics, tokens)
 
     def _batches(self, parts: Sequence[Sequence[Encoded]]) -> list[Batch]:
-        return [self.collate(rows) for rows in cut(parts, self.pieces)]
+        return [self.collate(rows) for rows in cut(parts, self.limit)]
 
     def _totals(self, batches: Sequence[Batch], parts: Sequence[Sequence[Encoded]]) -> tuple[Window, float]:
         """The whole window's weights and its tokens, counted where the batches still lie: a GPU need not be waited for."""
@@ -114,7 +114,7 @@ class Stepper:
         self.optimizer.zero_grad(set_to_none=True)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        largest = max(len(part) for part in cut(parts, self.pieces))
+        largest = max(len(part) for part in cut(parts, self.limit))
         if largest == 1:
             longest = max((row for part in parts for row in part), key=lambda row: row.length)
             raise TrainingError(
@@ -122,13 +122,12 @@ class Stepper:
                 f'{longest.length} tokens. Set [training] gradient_checkpointing = true or precision = "bfloat16", take a '
                 "smaller student, or remove long examples. The weights were left as they were."
             )
-        self.pieces *= 2
-        batches = self._batches(parts)
+        self.limit = -(-largest // 2)
         self.say(
-            f"memory ran out with micro-batches of {largest}: from now on they are of {max(len(b.examples) for b in batches)}, "
+            f"memory ran out with micro-batches of {largest}: from now on they are of {self.limit} at most, "
             "and a step has as many examples as before"
         )
-        return batches
+        return self._batches(parts)
 
     def _nothing(self, parts: Sequence[Sequence[Encoded]], window: Window) -> _Done:
         """What a process reports whose share is empty: the names that the others report, all of them 0."""
@@ -164,13 +163,10 @@ class _Done(NamedTuple):
     losses: list[dict[str, Tensor]]
 
 
-def cut(parts: Sequence[Sequence[Encoded]], pieces: int) -> list[Sequence[Encoded]]:
-    """Each part in `pieces`, as equal as can be; never an empty one."""
-    small: list[Sequence[Encoded]] = []
-    for part in parts:
-        size = -(-len(part) // pieces)
-        small.extend(part[start : start + size] for start in range(0, len(part), size))
-    return small
+def cut(parts: Sequence[Sequence[Encoded]], limit: int | None) -> list[Sequence[Encoded]]:
+    """The parts, each in pieces of at most `limit`; never an empty one."""
+    sizes = [limit or max(len(part), 1) for part in parts]
+    return [part[start : start + size] for part, size in zip(parts, sizes, strict=True) for start in range(0, len(part), size)]
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -23,7 +23,7 @@ from stillhouse.students.base import Trainable
 from stillhouse.tensors import Encoded
 from stillhouse.training import checkpoint as checkpoints
 from stillhouse.training.averaging import RunningAverage
-from stillhouse.training.base import Job, Progress
+from stillhouse.training.base import Job, Progress, StopRequestedError
 from stillhouse.training.beginning import begin
 from stillhouse.training.distributed import Ranks, together
 from stillhouse.training.feeds import Feed
@@ -55,8 +55,11 @@ def train_network(job: Job) -> Path | None:
 
 
 def _train(job: Job, dataset: Dataset, ranks: Ranks) -> Path | None:
-    with ranks.in_turn():  # the first one fills the teacher's cache, where there is one, and the others read it
-        student, objective, feed, valid = begin(job)
+    try:
+        with ranks.in_turn():  # the first one fills the teacher's cache, where there is one, and the others read it
+            student, objective, feed, valid = begin(job)
+    except StopRequestedError:
+        return None
     metrics = Trainer(job, student, objective, feed, valid, run_identity(job, dataset), ranks).run()
     if metrics is None:
         return None
@@ -167,7 +170,7 @@ class Trainer:
         total, weight = 0.0, 0.0
         self._network.eval()
         with nullcontext() if self._average is None else self._average.in_place():
-            for rows in cut(batches[self._ranks.rank :: self._ranks.world], self._stepper.pieces):
+            for rows in cut(batches[self._ranks.rank :: self._ranks.world], self._stepper.limit):
                 batch = self._student.collate(rows)
                 window = Window.of([batch])
                 if window.rows > 0:
@@ -184,7 +187,7 @@ class Trainer:
     def _save(self) -> None:
         if not self._ranks.first:
             return
-        scalars = {"run": self._identity, "steps": self.steps, "metrics": self._metrics, "pieces": self._stepper.pieces}
+        scalars = {"run": self._identity, "steps": self.steps, "metrics": self._metrics, "limit": self._stepper.limit}
         checkpoint = checkpoints.Checkpoint(self.step, scalars, self._state.pack())
         checkpoints.save(self._job.checkpoints_folder, checkpoint, keep=self._options.keep_checkpoints)
 
@@ -201,7 +204,7 @@ class Trainer:
             )
         self._state.unpack(checkpoint.tensors)
         self.step, self._metrics = checkpoint.step, dict(checkpoint.scalars["metrics"])
-        self._stepper.pieces = int(checkpoint.scalars["pieces"])
+        self._stepper.limit = checkpoint.scalars["limit"]
         self._report({}, f"resumed from the checkpoint of step {self.step}")
 
     def _check_all_have(self, step: int) -> None:
