@@ -25,6 +25,8 @@ from stillhouse.students.base import refuse_unsafe_files
 from stillhouse.students.building import config_from_scratch, with_dropout
 from stillhouse.students.cards import CARD, Card, card_of, load_card
 from stillhouse.students.folders import load_config, load_tokenizer
+from stillhouse.students.initialising.encoders import start_compact, start_plain, vocabulary_of
+from stillhouse.students.initialising.resizing import resized
 from stillhouse.students.labels import LabelSet
 from stillhouse.students.networks.compact import Compact, CompactShape
 from stillhouse.students.networks.readers import Mean, Plain, Reader
@@ -83,6 +85,8 @@ class EncoderStudent(ReadingStudent):
         card = card_of(EncoderCard, options, examples, teacher, architecture=options.architecture, pooling=pooling)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
+            if spec.init is not None:
+                return _from_teacher(spec, base_folder, card, shape, dropout, teacher, examples)
             if options.architecture == "compact":
                 return _compact(card, shape, _tokenizer(spec, base_folder), dropout)
             return _from_transformers(spec, base_folder, card, shape, dropout)
@@ -252,6 +256,42 @@ def _positions(body: Any) -> int | None:
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
             first = int(module.padding_idx) + 1
     return int(positions) - first
+
+
+# -- from the teacher ---------------------------------------------------------------------------------------------------------
+
+
+def _from_teacher(
+    spec: StudentSpec,
+    base_folder: Path | None,
+    card: EncoderCard,
+    shape: dict[str, Any],
+    dropout: float,
+    teacher: Any,
+    examples: Sequence[Example] | None,
+) -> EncoderStudent:
+    """The teacher, cut to the sizes that `shape` names; what it leaves out stays the teacher's."""
+    init = spec.init
+    assert init is not None
+    if not isinstance(teacher, EncoderStudent):
+        raise RecipeError("[student.init] starts an encoder from its teacher: set [teacher] model to an encoder of this machine.")
+    if base_folder is not None or spec.tokenizer is not None:
+        raise RecipeError("[student.init] takes weights and tokenizer from the teacher: leave [student] base and tokenizer out.")
+    tokenizer, vocabulary = vocabulary_of(teacher, init, examples)
+    if card.architecture == "compact":
+        student = _compact(card, shape, tokenizer, dropout)
+        assert isinstance(student.network, Compact)
+        start_compact(teacher, student.network, init, examples, vocabulary)
+        return student
+    theirs = teacher.network.body.config
+    if card.pooling != teacher.card.pooling or isinstance(teacher.network, Compact):
+        raise RecipeError(
+            f"The teacher is {teacher.card.architecture} and pools by {teacher.card.pooling}: the student must, too."
+        )
+    config = _with_labels(with_dropout(resized(theirs, {**shape, "vocab_size": len(tokenizer)}), dropout), card)
+    reader = _reader(_auto(card).from_config(config, dtype=torch.float32), card)
+    start_plain(teacher, reader, init, examples, vocabulary)
+    return EncoderStudent(reader, tokenizer, card)
 
 
 # -- the compact network ------------------------------------------------------------------------------------------------------

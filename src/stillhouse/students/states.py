@@ -57,7 +57,7 @@ _T5 = Anatomy("block", "layer.0.SelfAttention", ("q", "k", "v"), norm="final_lay
 FAMILIES: dict[str, Anatomy] = {
     "bart": Anatomy("layers", "self_attn", ("q_proj", "k_proj", "v_proj"), encoder=True),
     **dict.fromkeys(("bert", "camembert", "electra", "roberta", "xlm-roberta"), _BERT),
-    "compact": Anatomy("layers", "attention", ("queries_keys_values",)),  # our own
+    "compact": Anatomy("layers", "attention", ("queries_keys_values",), norm="final"),  # our own
     "distilbert": Anatomy("transformer.layer", "attention", ("q_lin", "k_lin", "v_lin")),
     "gpt2": Anatomy("h", "attn", ("c_attn",), norm="ln_f"),
     **dict.fromkeys(("llama", "mistral", "qwen2"), _LLAMA),

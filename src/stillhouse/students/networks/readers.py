@@ -9,9 +9,10 @@ Shapes: B examples, T positions, H width, V scores; one state an example, or one
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from stillhouse.errors import UsageError
 
@@ -25,6 +26,13 @@ class Reader(nn.Module):
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         raise NotImplementedError
+
+    def train(self, mode: bool = True) -> Self:
+        """On a CPU a transformers body learns with plain products: the fused kernel's backward pass is several times slower."""
+        if isinstance(self.body, PreTrainedModel) and self.body.config._attn_implementation in ("sdpa", "eager"):
+            plain = mode and self.body.device.type == "cpu"
+            self.body.set_attn_implementation("eager" if plain or not self.body._supports_sdpa else "sdpa")
+        return super().train(mode)
 
 
 class Plain(Reader):

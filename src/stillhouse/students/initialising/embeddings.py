@@ -1,0 +1,57 @@
+"""A table of embeddings with fewer columns: principal components of the teacher's table, or of what the teacher says of each token.
+
+Shapes: V tokens, H the teacher's width, E columns of the new table, S the student's width, X numbers known of a token.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+SLICE = 1024
+"""Tokens that the teacher reads at once, each as a text of its own."""
+
+
+def components(known_VX: Tensor, size: int) -> Tensor:
+    """The first `size` principal components of what is known of each token, V x `size`, with a mean square of 1."""
+    centred_VX = known_VX.float() - known_VX.float().mean(dim=0)
+    _, vectors_XX = torch.linalg.eigh(centred_VX.T @ centred_VX)  # ascending
+    table_VE = centred_VX @ vectors_XX[:, -size:].flip(1)
+    return table_VE / table_VE.square().mean().sqrt()
+
+
+def said_alone(teacher: Any, tokens: list[int]) -> Tensor:
+    """What the teacher makes of each token as a text of its own, its special tokens around it: the state its head reads, VxH.
+
+    That is what Model2Vec makes static embeddings of: more than the table knows, because all layers have seen it.
+    """
+    around = teacher.tokenizer.backend_tokenizer.encode("").ids
+    before, after = around[:1], around[1:]
+    rows = [
+        torch.tensor([[*before, token, *after] for token in tokens[start : start + SLICE]])
+        for start in range(0, len(tokens), SLICE)
+    ]
+    was = teacher.network.training
+    teacher.network.eval()
+    try:
+        with torch.inference_mode():
+            states = [teacher.network({"input_ids": row, "attention_mask": torch.ones_like(row)}) for row in rows]
+    finally:
+        teacher.network.train(was)
+    return torch.cat([state if state.dim() == 2 else state.mean(dim=1) for state in states]).clone()
+
+
+def alike_in_size(parts: list[Tensor]) -> Tensor:
+    """Several accounts of each token side by side, each centred and with a mean square of 1, so that none drowns the others."""
+    centred = [part.float() - part.float().mean(dim=0) for part in parts]
+    return torch.cat([part / part.square().mean().sqrt() for part in centred], dim=1)
+
+
+def projection(table_VE: Tensor, wanted_VS: Tensor) -> tuple[Tensor, Tensor]:
+    """(weight_SE, rest_S): table_VE @ weight.T + rest is as near to `wanted_VS` as can be, in least squares."""
+    mean_S = wanted_VS.mean(dim=0)
+    centre_E = table_VE.mean(dim=0)
+    weight_ES = torch.linalg.lstsq(table_VE - centre_E, wanted_VS - mean_S).solution
+    return weight_ES.T.contiguous(), mean_S - centre_E @ weight_ES
