@@ -11,7 +11,7 @@ import torch
 from stillhouse.dataset import Example
 from stillhouse.errors import RecipeError
 from stillhouse.losses.sources import Dense
-from stillhouse.method import Feature, Rollouts, WhiteBox
+from stillhouse.method import Cache, Feature, Preference, Rollouts, WhiteBox
 from stillhouse.recipe import Member, Stage, Teacher
 from stillhouse.students.causal import CausalStudent
 from stillhouse.training import train
@@ -154,3 +154,61 @@ def test_the_policy_gradient_resumes_exactly(tmp_path: Path) -> None:
     rollouts = Rollouts(share=1.0, max_tokens=8, estimator="policy-gradient", mix=0.2)
     method = WhiteBox(loss="reverse_kl", rollouts=rollouts)
     check_resume(tmp_path, method, teacher_folder=teacher_folder(tmp_path))
+
+
+@pytest.mark.parametrize("tier", ["hidden", "top_k", "sampled"])
+def test_a_cached_teacher_is_asked_once_and_resumes_exactly(tmp_path: Path, tier: str) -> None:
+    loss = {"hidden": "forward_kl", "top_k": "top_k", "sampled": "sampled"}[tier]
+    method = WhiteBox(loss=loss, source="cache", cache=Cache.model_validate({"tier": tier, "k": 8}))
+    folders = {"teacher_folder": teacher_folder(tmp_path), "signals_folder": tmp_path / "signals"}
+    log = check_resume(tmp_path, method, **folders)
+    assert any("teacher's cache" in message for message in log.messages)
+
+
+def test_a_cache_keeps_the_states_that_features_compare(tmp_path: Path) -> None:
+    method = WhiteBox(source="cache", cache=Cache(states=True), features=(Feature(loss="hidden_states"),))
+    log = check_resume(tmp_path, method, teacher_folder=teacher_folder(tmp_path), signals_folder=tmp_path / "signals")
+    assert log.curve[6]["train/hidden_states"] > 0
+
+
+def test_a_whole_cache_needs_no_teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_sums(tmp_path / "data")
+    plan = recipe(tmp_path, method=WhiteBox(source="cache"), **STEPS)
+    folders = {"teacher_folder": teacher_folder(tmp_path), "signals_folder": tmp_path / "signals"}
+    first = run(plan, tmp_path / "data", tmp_path / "first", **folders)
+
+    def load(folder: Path) -> None:
+        raise AssertionError("the teacher was loaded")
+
+    monkeypatch.setattr(CausalStudent, "load", load)
+    second = run(plan, tmp_path / "data", tmp_path / "second", **folders)
+    assert second.curve == first.curve
+
+
+def test_a_run_that_is_stopped_while_its_cache_is_built_ends_as_stopped(tmp_path: Path) -> None:
+    write_sums(tmp_path / "data")
+    plan = recipe(tmp_path, method=WhiteBox(source="cache"), **STEPS)
+    folder = train(
+        plan,
+        tmp_path / "data",
+        tmp_path / "work",
+        report=Log(),
+        should_stop=lambda: True,
+        teacher_folder=teacher_folder(tmp_path),
+    )
+    assert folder is None
+
+
+def test_pairs_are_learnt_from_and_resume_exactly(tmp_path: Path) -> None:
+    pairs = [row.model_copy(update={"rejected": "The answer is 99."}) for row in sums()]
+    write_sums(tmp_path / "pairs", pairs)
+    for method, folders in (
+        (Preference(), {}),
+        (Preference(loss="contrastive"), {"teacher_folder": teacher_folder(tmp_path)}),
+    ):
+        plan = recipe(tmp_path, method=method, **STEPS)
+        name = method.loss
+        whole = run(plan, tmp_path / "pairs", tmp_path / f"{name}-whole", **folders)
+        first = run(plan, tmp_path / "pairs", tmp_path / f"{name}-parts", stop_at=4, **folders)
+        second = run(plan, tmp_path / "pairs", tmp_path / f"{name}-parts", **folders)
+        assert {**first.curve, **second.curve} == whole.curve

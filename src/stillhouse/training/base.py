@@ -23,6 +23,10 @@ class Progress(Record):
     message: str = ""
 
 
+class StopRequestedError(Exception):
+    """The run was asked to stop before its first step; what was done towards it is kept."""
+
+
 @dataclass(frozen=True)
 class Job:
     """One training run, from folders to a folder."""

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from stillhouse.losses.sources import Source
 from stillhouse.signal import Signal
-from stillhouse.students.sizes import Sizes
 from stillhouse.tensors import Batch, States, Wanted
 
 
@@ -23,11 +22,6 @@ class Teaching(ABC):
 
     gives: frozenset[Signal]
     """Checked against what the losses need, before any compute."""
-
-    @property
-    def sizes(self) -> Sizes:
-        """Of the network whose inner states it gives."""
-        raise NotImplementedError(f"{type(self).__name__} gives no inner states")
 
     @abstractmethod
     def source(self, batch: Batch) -> Source:

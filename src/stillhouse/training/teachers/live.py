@@ -9,7 +9,6 @@ import torch
 from stillhouse.losses.sources import Projected, Source
 from stillhouse.signal import GIVES
 from stillhouse.students.base import Trainable
-from stillhouse.students.sizes import Sizes, sizes_of
 from stillhouse.tensors import Batch, Encoded, Head, States, Wanted
 from stillhouse.training.teachers.base import Teaching
 
@@ -38,10 +37,6 @@ class LiveTeacher(Teaching):
         if frozen:
             teacher.network.requires_grad_(False)
             teacher.network.eval()
-
-    @property
-    def sizes(self) -> Sizes:
-        return sizes_of(self._teacher)
 
     def source(self, batch: Batch) -> Source:
         with torch.no_grad():

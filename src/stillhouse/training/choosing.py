@@ -1,0 +1,155 @@
+"""Who teaches: from a recipe's words to a `Teaching`, its rows lined up with the student's, or a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from stillhouse.errors import RecipeError
+from stillhouse.formats.examples import read_examples, read_manifest
+from stillhouse.losses.forward_kl import ForwardKL
+from stillhouse.method import WhiteBox
+from stillhouse.students import STUDENTS
+from stillhouse.students.base import Trainable
+from stillhouse.students.labels import label_order
+from stillhouse.students.sizes import Sizes, sizes_of
+from stillhouse.tensors import Encoded
+from stillhouse.training.base import Job, Progress, StopRequestedError
+from stillhouse.training.caching import ensure_cache, entry_of, key_of, teacher_hash
+from stillhouse.training.features import FeatureTerms
+from stillhouse.training.inner_states import names_of
+from stillhouse.training.logprobs import api_teacher
+from stillhouse.training.needs import kind_of, teacher_folders
+from stillhouse.training.objective import Distillation
+from stillhouse.training.teachers.average import AverageTeacher
+from stillhouse.training.teachers.base import Teaching
+from stillhouse.training.teachers.cached import CachedTeacher
+from stillhouse.training.teachers.live import LiveTeacher
+from stillhouse.training.teachers.mutual import MutualTeacher
+from stillhouse.training.teachers.several import SeveralTeachers
+
+
+def teaching_of(job: Job, student: Trainable, rows: Sequence[Encoded], method: WhiteBox) -> tuple[Teaching, FeatureTerms | None]:
+    """The teacher's side of a method, and the comparisons of inner states, sized for both networks.
+
+    `rows`: all examples of the run, as the student reads them. Raises RecipeError where the two cannot be compared,
+    StopRequestedError where the run was asked to stop while a cache was built.
+    """
+    if method.source == "api":
+        folder = job.signals_folder or job.work / "signals"
+        return api_teacher(folder, read_manifest(job.dataset_folder).fingerprint, student.tokenizer_hash(), rows), None
+    if method.source == "ema":
+        return AverageTeacher(student, decay=method.ema_decay), _features(job, method, student, sizes_of(student))
+    if method.source == "mutual":
+        peer = _peer(job, student)
+        lessons = Distillation(method.model_copy(update={"features": ()}), LiveTeacher(student, frozen=False), ForwardKL())
+        teaching = MutualTeacher(peer, lessons, learning_rate=job.recipe.training.learning_rate)
+        return teaching, _features(job, method, student, sizes_of(peer))
+    members = [Local(job, student, folder) for folder in teacher_folders(job)]
+    features = _features(job, method, student, members[0].sizes) if method.features else None
+    teachings = [member.live() if method.source == "live" else member.cached(method, features, rows) for member in members]
+    if len(teachings) == 1:
+        return teachings[0], features
+    if features is not None:
+        raise RecipeError(
+            "Inner states are compared with one teacher's, and [[teacher.members]] names several. Keep one of the two."
+        )
+    return SeveralTeachers(job.recipe.teacher.members, teachings, job.recipe.teacher.combine), None
+
+
+def load_folder(folder: Path, kind: str) -> Trainable:
+    """The model in `folder`; `kind` where it has no manifest that says."""
+    teacher: Trainable = STUDENTS.resolve(kind_of(folder, kind)).load(folder)
+    return teacher
+
+
+@dataclass
+class Local:
+    """A teacher in a folder. Its weights are loaded when they are first needed, which for a whole cache is never."""
+
+    job: Job
+    student: Trainable
+    folder: Path
+    _own_rows: dict[str, Encoded] | None = field(default=None, init=False)
+
+    @cached_property
+    def weights(self) -> Trainable:
+        """Checked against the student. Raises RecipeError where the same text becomes other tokens, or labels differ."""
+        teacher = load_folder(self.folder, self.student.kind)
+        if self.student.row_labels is None:
+            check_tokenizers(teacher, self.student)
+        return teacher
+
+    @property
+    def sizes(self) -> Sizes:
+        return sizes_of(self.weights)
+
+    @property
+    def order(self) -> tuple[int, ...] | None:
+        """Which of its scores are the student's, for labels that both know in another order."""
+        return None if self.student.row_labels is None else label_order(self.student.row_labels, self.weights.row_labels)
+
+    @property
+    def reads_otherwise(self) -> bool:
+        """Whether it has a tokenizer of its own, which only a classifier may: its rows are examples, not tokens."""
+        return self.student.row_labels is not None and self.weights.tokenizer_hash() != self.student.tokenizer_hash()
+
+    def live(self) -> LiveTeacher:
+        """The weights, beside the student's."""
+        return LiveTeacher(self.weights, order=self.order, encoded=self._encoded() if self.reads_otherwise else None)
+
+    def cached(self, method: WhiteBox, features: FeatureTerms | None, rows: Sequence[Encoded]) -> CachedTeacher:
+        """What it said before; what it has not said yet it is asked now."""
+        read = list(self._encoded().values()) if self.reads_otherwise else rows
+        states = names_of(features.wanted, features.teacher_layers) if features is not None else ()
+        tokenizer = self.weights.tokenizer_hash() if self.reads_otherwise else self.student.tokenizer_hash()
+        key = key_of(method, tokenizer=tokenizer, teacher=teacher_hash(self.folder), states=states)
+        root = self.job.signals_folder or self.job.work / "signals"
+        reader = ensure_cache(root, key, read, lambda: self.weights, say=self._say, should_stop=self.job.should_stop)
+        if reader is None:
+            raise StopRequestedError
+        return CachedTeacher(reader, map(entry_of, read), order=self.order)
+
+    def _encoded(self) -> dict[str, Encoded]:
+        if self._own_rows is None:
+            splits = (read_examples(self.job.dataset_folder, split) for split in ("train", "valid"))
+            examples = [example for split in splits for example in split]
+            rows = self.weights.encode(examples, max_tokens=self.job.recipe.training.max_tokens)
+            self._own_rows = {row.example: row for row in rows}
+        return self._own_rows
+
+    def _say(self, message: str) -> None:
+        self.job.report(Progress(step=0, steps=self.job.recipe.training.steps or 0, message=message))
+
+
+def check_tokenizers(teacher: Trainable, student: Trainable) -> None:
+    """Raises RecipeError where the same text becomes other tokens."""
+    if teacher.tokenizer_hash() != student.tokenizer_hash():
+        raise RecipeError(
+            "Teacher and student have different tokenizers, so their logits cannot be compared. Give the student the teacher's "
+            'tokenizer ([student] tokenizer = its folder), or compare where their texts meet ([method] align = "bytes"), or set '
+            '[method] kind = "black-box", which learns from text and fits any pair.'
+        )
+
+
+def _features(job: Job, method: WhiteBox, student: Trainable, theirs: Sizes) -> FeatureTerms | None:
+    if not method.features:
+        return None
+    ours = sizes_of(student)
+    return FeatureTerms(method.features, ours.layers, theirs.layers, ours.width, theirs.width, seed=job.recipe.training.seed)
+
+
+def _peer(job: Job, student: Trainable) -> Trainable:
+    """The teacher's weights where the recipe names one, else a second student from other random numbers."""
+    for folder in teacher_folders(job)[:1]:
+        peer = load_folder(folder, student.kind)
+        check_tokenizers(peer, student)
+        return peer
+    examples = read_examples(job.dataset_folder, "train")
+    build = STUDENTS.resolve(job.recipe.student.kind).build
+    second: Trainable = build(
+        job.recipe.student, job.base_folder, dropout=0.0, seed=job.recipe.training.seed + 1, examples=examples
+    )
+    return second
