@@ -16,6 +16,9 @@ from stillhouse.dataset import Example, example_id
 LeftOut = Callable[[Example, str], None]
 """Told about every example that has no usable answer, and why."""
 
+Heard = Callable[[Example, ChatResponse], None]
+"""Told about every example with its new answer, and all of the response."""
+
 
 async def label(
     model: ChatModel,
@@ -27,6 +30,7 @@ async def label(
     keep: Callable[[Outcome], None] | None = None,
     progress: Progress | None = None,
     left_out: LeftOut | None = None,
+    heard: Heard | None = None,
     concurrency: int = 8,
 ) -> list[Example]:
     """Ask `model`, as `model_name`, every example's prompt; the examples with its answers, in order, without those left out.
@@ -42,6 +46,8 @@ async def label(
         problem = outcome.error if outcome.response is None else _problem(outcome.response)
         if problem is None and outcome.response is not None:
             labelled.append(with_answer(example, outcome.response.text))
+            if heard is not None:
+                heard(labelled[-1], outcome.response)
         elif left_out is not None:
             left_out(example, problem or "")
     return labelled

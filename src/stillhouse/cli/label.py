@@ -21,6 +21,9 @@ def label(
     temperature: Annotated[float | None, typer.Option(min=0, max=2, help="Not sent when not said.")] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer; a longer one is left out, never cut.")] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Requests at a time.")] = 8,
+    logprobs: Annotated[
+        int, typer.Option(min=0, max=20, help="Ask for the likeliest tokens' log-probabilities too, and keep them to learn from.")
+    ] = 0,
     json: JsonFlag = False,
 ) -> None:
     """Every answer is on disk before the next question; killed and started again with the same words, it goes on."""
@@ -30,7 +33,7 @@ def label(
     session: Session = ctx.obj
     given: dict[str, Any] = {"temperature": temperature, "max_completion_tokens": max_tokens}
     parameters = {name: value for name, value in given.items() if value is not None}
-    wish = Wish(source=source, model=model, out=out, parameters=parameters, concurrency=concurrency)
+    wish = Wish(source=source, model=model, out=out, parameters=parameters, concurrency=concurrency, logprobs=logprobs)
     session.workspace.share()
     with asking(session) as progress:
         working = label_source(session.workspace, wish, lambda done, total: progress(model, done, total))

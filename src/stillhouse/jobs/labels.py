@@ -18,6 +18,7 @@ from stillhouse.errors import UsageError
 from stillhouse.formats import FORMATS, format_of
 from stillhouse.formats.base import Line, Quarantined, Row, check_strings, quarantine, read_lines, row_of_chat, too_long
 from stillhouse.formats.examples import read_examples
+from stillhouse.jobs.signals import Said, keep_answers, said_in, tokenizer_of, without_misfits
 from stillhouse.labelling import label
 from stillhouse.records import Record, canonical_json, fingerprint
 from stillhouse.workspace import Workspace
@@ -36,32 +37,47 @@ class Wish(Record):
     parameters: dict[str, Any] = {}
     """The API's: temperature, max_completion_tokens, ..."""
     concurrency: int = 8
+    logprobs: int = 0
+    """Log-probabilities of so many of the likeliest tokens are asked for and kept, to be learned from. 0: none."""
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What goes with every question."""
+        return {**self.parameters, **({"logprobs": True, "top_logprobs": self.logprobs} if self.logprobs else {})}
 
 
 async def label_source(workspace: Workspace, wish: Wish, progress: Progress | None = None) -> Dataset:
     """Ask `wish.model` every question; its answers become a dataset. A dataset's splits stay, a file's are drawn.
 
-    Raises NotFoundError, UsageError when no usable answer came, PermissionRefusedError, ConflictError when another process is
-    at the same labelling.
+    Raises NotFoundError, UsageError when no usable answer came or log-probabilities are wanted of who names no tokenizer,
+    RecipeError where most are of other tokens than that tokenizer's, PermissionRefusedError, ConflictError when another process
+    is at the same labelling.
     """
     collected = questions(workspace, wish.source)
     if not collected.examples:
         raise UsageError(f"{wish.source} holds no question.")
     target = workspace.target(wish.model)
+    tokenizer = tokenizer_of(workspace, target.upstream) if wish.logprobs else None
+    said: dict[str, tuple[Example, Said]] = {}
     try:
         with Journal(_journal_path(workspace, wish, collected), Outcome) as journal:
             labelled = await label(
                 target.model,
                 collected.examples,
                 model_name=target.name,
-                parameters=wish.parameters,
+                parameters=wish.asked,
                 seen={outcome.key: outcome for outcome in journal.items()},
                 keep=journal.add,
                 progress=progress,
                 left_out=lambda _, reason: collected.left_out(reason),
+                heard=lambda example, response: said.update({example.id: (example, said_in(response.body))}),
                 concurrency=wish.concurrency,
             )
+            if tokenizer is not None:
+                labelled = without_misfits(collected, labelled, tokenizer, said)
             dataset = _version(workspace, wish, collected, labelled, {target.upstream: target.may_train}, target.name)
+            if tokenizer is not None:
+                keep_answers(workspace, dataset, tokenizer, said)
             journal.drop()
     finally:
         await target.model.close()

@@ -51,9 +51,14 @@ class SignalReader:
         return self._shards.damage
 
     @property
+    def block_bytes(self) -> int:
+        """On disk, of its whole blocks: what grows with the examples."""
+        return sum(place.size for place in self._shards.places)
+
+    @property
     def size_bytes(self) -> int:
-        """Of its whole blocks and its head."""
-        return sum(place.size for place in self._shards.places) + sum(array.nbytes for array in self.head.values())
+        """The head included."""
+        return self.block_bytes + sum(array.nbytes for array in self.head.values())
 
     def missing(self, entries: Iterable[Entry]) -> list[Entry]:
         """Those that are not there, or stand there with another content."""
