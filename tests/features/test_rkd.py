@@ -65,3 +65,13 @@ def test_the_same_text_twice_has_a_finite_gradient() -> None:
         teacher = replace(states(1), pooled_BH=pooled(states(1))[:3])
         [gradient] = torch.autograd.grad(built(name)(student, teacher, LAYERS).sum(), [twice_BH])
         assert gradient.isfinite().all() and gradient.abs().max() < 100
+
+
+def test_an_angle_needs_two_others() -> None:
+    """Between a text and itself there is none: where the student says two are one, that pair alone must not be counted twice."""
+    twice_BH = pooled(states(0))[[0, 0, 1]]
+    student, teacher = replace(states(0), pooled_BH=twice_BH), replace(states(1), pooled_BH=pooled(states(1))[:3])
+    to_1, to_2 = pooled(teacher)[1] - pooled(teacher)[0], pooled(teacher)[2] - pooled(teacher)[0]
+    cosine = to_1 @ to_2 / (to_1.norm() * to_2.norm())
+    loss_B = built("rkd_angle")(student, teacher, LAYERS)
+    torch.testing.assert_close(loss_B[0], smooth_l1_loss(torch.zeros_like(cosine), cosine))

@@ -253,3 +253,10 @@ def test_a_causal_student_gives_its_states_beside_its_rows(tmp_path: Path) -> No
     assert int(listened.states.mask_BT.sum()) == batch.real_tokens
     last_BTH = listened.states.hidden[-1]
     torch.testing.assert_close(last_BTH.flatten(0, 1)[batch.positions_N], plain.hidden_NH)
+
+
+def test_packed_rows_are_refused_with_what_works() -> None:
+    one_N = torch.zeros(1, dtype=torch.int64)
+    batch = Batch(("a", "b"), {"input_ids": torch.zeros((1, 5), dtype=torch.int64)}, one_N, one_N, torch.ones(1), one_N, 5)
+    with pytest.raises(UsageError, match="pack = false"):
+        real_tokens(batch)

@@ -35,6 +35,5 @@ class Patient(FeatureLoss):
         hidden_BTH, mask_BT = widened(states.hidden[layer]), states.mask_BT
         if self.token == "first":
             return torch.where(mask_BT[:, :1], hidden_BTH[:, 0], 0)
-        last_B = (mask_BT.sum(dim=1) - 1).clamp(min=0)
-        chosen_BH = hidden_BTH[torch.arange(len(last_B), device=last_B.device), last_B]
-        return torch.where(mask_BT.any(dim=1, keepdim=True), chosen_BH, 0)
+        last_B = mask_BT.sum(dim=1) - 1
+        return hidden_BTH[torch.arange(len(last_B), device=last_B.device), last_B]

@@ -104,11 +104,18 @@ def shape_of(network: Any) -> tuple[int, int]:
 
 
 def real_tokens(batch: Batch) -> Tensor:
-    """mask_BT of a micro-batch: its `attention_mask`; or, where a causal mask makes one needless, all up to the last label."""
+    """mask_BT of a micro-batch: its `attention_mask`; or, where a causal mask makes one needless, all up to the last label.
+
+    Raises UsageError for packed rows.
+    """
     if "attention_mask" in batch.inputs:
         return batch.inputs["attention_mask"].bool()
     tokens_BT = batch.inputs["input_ids"]
     rows, width = tokens_BT.shape
+    if rows != len(batch.examples):
+        raise UsageError(
+            "Inner states are compared example by example, and here several share a row. Set [training] pack = false."
+        )
     last_B = torch.zeros(rows, dtype=torch.int64, device=tokens_BT.device)
     last_B.scatter_reduce_(0, batch.positions_N // width, batch.positions_N % width + 1, "amax")  # it predicts the next one
     return torch.arange(width, device=tokens_BT.device) <= last_B[:, None]
