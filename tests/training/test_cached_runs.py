@@ -1,62 +1,89 @@
-"""A run that learns from a cache and is stopped goes on to the same weights; nothing depends on when the cache was made."""
+"""A run that learns from stored signals and is stopped goes on to the same weights; nothing depends on when they were stored."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stillhouse.losses import LOSSES
-from stillhouse.method import Cache, WhiteBox
-from stillhouse.recipe import Teacher
-from stillhouse.students.base import Trainable
+from stillhouse.formats.examples import read_examples
+from stillhouse.method import Cache, Feature, WhiteBox
+from stillhouse.recipe import Recipe, Teacher
+from stillhouse.signals import caches
 from stillhouse.students.causal import CausalStudent
-from stillhouse.tensors import Encoded
-from stillhouse.training.base import Job
-from stillhouse.training.caching import ensure_cache, entry_of, key_of
-from stillhouse.training.objective import Distillation
-from stillhouse.training.teachers.cached import CachedTeacher
+from stillhouse.training.logprobs import keep_said
 from tests.students.tiny import tiny_spec, write_tokenizer
-from tests.training.runs import recipe, run, weights_hash, write_sums
+from tests.training.runs import Log, recipe, run, weights_hash, write_sums
 
 METHODS = {
     "hidden": WhiteBox(source="cache", temperature=2.0),
+    "hidden, with states": WhiteBox(
+        source="cache", cache=Cache(states=True), features=(Feature(loss="hidden_states"), Feature(loss="pooled"))
+    ),
     "logits": WhiteBox(source="cache", cache=Cache(tier="logits"), loss="jensen_shannon"),
     "top_k": WhiteBox(source="cache", cache=Cache(tier="top_k", k=6), loss="top_k"),
     "sampled": WhiteBox(source="cache", cache=Cache(tier="sampled", samples=20), loss="sampled"),
+    "api": WhiteBox(source="api", loss="top_k"),
 }
 
 
-@pytest.mark.parametrize("tier", METHODS)
-def test_a_stopped_run_goes_on_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tier: str) -> None:
-    write_sums(tmp_path / "data")
-    write_tokenizer(tmp_path / "tokenizer")
-    CausalStudent.build(tiny_spec(tmp_path / "tokenizer", hidden_size=48), seed=7).save(tmp_path / "teacher")
-    method = METHODS[tier]
-    asked: list[str] = []
+class Bench:
+    """Sums, a teacher of them, and what an API said of each answer."""
 
-    def objective(job: Job, student: Trainable, rows: Sequence[Encoded] = ()) -> Distillation:
-        def load() -> Trainable:
-            asked.append(str(job.work))
-            return CausalStudent.load(tmp_path / "teacher")
+    def __init__(self, root: Path, method: WhiteBox) -> None:
+        self.root = root
+        dataset = write_sums(root / "data")
+        write_tokenizer(root / "tokenizer")
+        CausalStudent.build(tiny_spec(root / "tokenizer", hidden_size=48), seed=7).save(root / "teacher")
+        self.recipe: Recipe = recipe(root, method=method, teacher=Teacher(model="teacher"), steps=8)
+        if method.source == "api":
+            examples = [example for split in ("train", "valid") for example in read_examples(root / "data", split)]
+            said = [(example, [_letter(letter) for letter in example.answer]) for example in examples]
+            for signals in ("signals", "other"):
+                keep_said(root / signals, dataset.fingerprint, root / "tokenizer", said)
 
-        key = key_of(method, tokenizer=student.tokenizer_hash(), teacher="sha256:of-the-test")
-        assert job.signals_folder is not None
-        reader = ensure_cache(job.signals_folder, key, rows, load)
-        assert reader is not None
-        return Distillation(method, CachedTeacher(reader, map(entry_of, rows)), LOSSES.resolve(method.loss)())
+    def run(self, work: str, *, signals: str = "signals", **options: Any) -> Log:
+        folders: dict[str, Any] = {"teacher_folder": self.root / "teacher", "signals_folder": self.root / signals}
+        return run(self.recipe, self.root / "data", self.root / work, **folders, **options)
 
-    monkeypatch.setattr("stillhouse.training.beginning.objective_of", objective)
-    plan = recipe(tmp_path, method=method, teacher=Teacher(model="teacher"), steps=8)
-    folders: dict[str, Any] = {"teacher_folder": tmp_path / "teacher", "signals_folder": tmp_path / "signals"}
-    whole = run(plan, tmp_path / "data", tmp_path / "whole", **folders)
-    first = run(plan, tmp_path / "data", tmp_path / "parts", stop_at=3, **folders)
-    second = run(plan, tmp_path / "data", tmp_path / "parts", **folders)
-    assert asked == [str(tmp_path / "whole")]
+
+def _letter(letter: str) -> dict[str, Any]:
+    others = [{"token": other, "logprob": math.log(0.1)} for other in "ab!"]
+    return {"token": letter, "logprob": math.log(0.5), "top_logprobs": others}
+
+
+@pytest.mark.parametrize("source", METHODS)
+def test_a_stopped_run_goes_on_exactly(tmp_path: Path, source: str) -> None:
+    bench = Bench(tmp_path, METHODS[source])
+    whole = bench.run("whole")
+    first, second = bench.run("parts", stop_at=3), bench.run("parts")
     assert {**first.curve, **second.curve} == whole.curve
     assert len(whole.curve) == 8
     assert weights_hash(tmp_path / "parts") == weights_hash(tmp_path / "whole")
-    run(plan, tmp_path / "data", tmp_path / "again", **{**folders, "signals_folder": tmp_path / "other"})
+    assert len(caches(tmp_path / "signals")) == 1
+    bench.run("again", signals="other")
     assert weights_hash(tmp_path / "again") == weights_hash(tmp_path / "whole")
+
+
+def test_a_cache_is_built_once_and_read_by_every_run(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, METHODS["hidden"])
+    first = bench.run("first")
+    assert any("examples to ask" in message for message in first.messages)
+    [cache] = caches(tmp_path / "signals")
+    second = bench.run("second")
+    assert not any("examples to ask" in message for message in second.messages)
+    assert caches(tmp_path / "signals") == [cache]
+    assert second.curve == first.curve
+
+
+def test_a_run_that_is_stopped_while_its_cache_is_built_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stillhouse.training.caching.TOKENS", 300)
+    bench = Bench(tmp_path, METHODS["sampled"])
+    whole = bench.run("whole", signals="other")
+    stopped = bench.run("parts", stop_at=0)
+    assert stopped.curve == {}
+    assert not (tmp_path / "parts" / "student").exists()
+    assert bench.run("parts").curve == whole.curve
+    assert weights_hash(tmp_path / "parts") == weights_hash(tmp_path / "whole")
