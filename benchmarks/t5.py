@@ -4,9 +4,9 @@
 
 A T5 is trained from scratch on the last letters of names (stillhouse.tasks), letter by letter. It answers questions about names
 it never saw, one sampled rationale each; students of several widths learn from these, by recipes/t5.toml and by the same recipe
-with text alone. Measured on questions about a third pool of names: the divergence from the teacher (nats a token of its text), and
-how often the final answer of the likeliest text is right. What is done already lies in the work folder: a run that was cut
-off goes on, and a second call only prints.
+with text alone. Measured on questions about a third pool of names: the divergence from the teacher (nats a token of its text),
+how often the final answer of the likeliest text is right. What is done already lies in the work folder: a run that was cut off
+goes on, and a second call only prints.
 """
 
 from __future__ import annotations
