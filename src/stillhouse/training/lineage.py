@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from pathlib import Path
 
 from stillhouse import __version__
@@ -9,10 +10,10 @@ from stillhouse.artifacts import MANIFEST, load_manifest, write_manifest
 from stillhouse.dataset import Dataset, strictest
 from stillhouse.errors import PermissionRefusedError, StoreError, TrainingError
 from stillhouse.files import remove_drafts, whole_folder
-from stillhouse.method import WhiteBox
-from stillhouse.records import fingerprint
+from stillhouse.records import canonical_json, fingerprint
 from stillhouse.students.base import Student
 from stillhouse.training.base import Job
+from stillhouse.training.needs import takes_weights, teacher_folders
 
 
 def check_terms(job: Job, dataset: Dataset) -> None:
@@ -27,11 +28,10 @@ def check_terms(job: Job, dataset: Dataset) -> None:
 
 
 def terms_of(job: Job, dataset: Dataset) -> dict[str, str]:
-    """Upstream -> its terms, of the dataset's answers and, where its scores are learned from, of those behind the teacher."""
-    folder = job.teacher_folder if isinstance(job.recipe.method, WhiteBox) else None
-    if folder is None or not (folder / MANIFEST).is_file():
-        return dict(dataset.may_train)
-    return strictest(dataset.may_train, load_manifest(folder).may_train)
+    """Upstream -> its terms: of the dataset's answers and of those behind every teacher whose scores or weights are used."""
+    folders = teacher_folders(job) if takes_weights(job.recipe) else ()
+    behind = [load_manifest(folder).may_train for folder in folders if (folder / MANIFEST).is_file()]
+    return reduce(strictest, behind, dict(dataset.may_train))
 
 
 def run_identity(job: Job, dataset: Dataset) -> str:
@@ -41,10 +41,11 @@ def run_identity(job: Job, dataset: Dataset) -> str:
     decisive = (
         recipe.student.json_bytes(),
         recipe.method.json_bytes(),
+        *(stage.json_bytes() for stage in recipe.stages),
         recipe.training.model_copy(update=dict.fromkeys(neutral)).json_bytes(),
     )
-    teacher = [(recipe.teacher.model or "").encode()] if isinstance(recipe.method, WhiteBox) else []
-    return fingerprint(*decisive, dataset.fingerprint.encode(), *teacher)
+    taught = [canonical_json(recipe.teacher.model_dump(mode="json", include={"model", "members", "combine"}))]
+    return fingerprint(*decisive, dataset.fingerprint.encode(), *(taught if takes_weights(recipe) else []))
 
 
 def finished(job: Job) -> bool:

@@ -85,10 +85,10 @@ class Stepper:
         """The whole window's weights and its tokens, counted where the batches still lie: a GPU need not be waited for."""
         mine = Window.of(batches)
         rows, examples, tokens = self.ranks.sum([mine.rows, mine.examples, float(sum(batch.real_tokens for batch in batches))])
-        if rows <= 0:
+        if all(row.weight <= 0 for part in parts for row in part):
             named = ", ".join(row.example for part in parts for row in part)
             raise TrainingError(f"No example of this step has a weight above 0: {named}. Remove them from the dataset.")
-        return Window(rows, examples), tokens
+        return Window(rows or 1.0, examples), tokens  # no row at all: answers of the student's own that had no room left
 
     def _backward(self, batches: Sequence[Batch], window: Window, seed: Callable[[], None]) -> _Done | None:
         """The gradients of this process's part; None where memory ran out."""
