@@ -99,7 +99,8 @@ def test_two_processes_give_the_curve_of_one(tmp_path: Path, taught: bool, sizes
         tmp_path / "data", [row for row in sums() if row.split == "valid"] + [r for r in sums() if r.split == "train"][:73]
     )
     changes: dict[str, Any] = {"steps": 8, "dropout": 0.0, **sizes}
-    folders, arguments = {}, []
+    folders: dict[str, Any] = {}
+    arguments: list[object] = []
     if taught:
         changes["method"] = WhiteBox(temperature=2.0)
         folders, arguments = {"teacher_folder": tmp_path / "teacher"}, ["--teacher", tmp_path / "teacher"]

@@ -93,7 +93,7 @@ def _gradients(made: CausalStudent, batches: list[Batch]) -> dict[str, Tensor]:
 @pytest.mark.parametrize("taught", [False, True])
 def test_a_packed_run_has_the_curve_of_a_padded_one(tmp_path: Path, taught: bool) -> None:
     write_sums(tmp_path / "data")
-    folders = {}
+    folders: dict[str, Any] = {}
     options: dict[str, Any] = {"steps": 6, "dropout": 0.0, "bucket": False}
     if taught:
         student(tmp_path, {"hidden_size": 48}).save(tmp_path / "teacher")

@@ -53,7 +53,7 @@ def rows() -> list[Encoded]:
 def test_half_precision_learns_the_same_and_resumes_exactly(tmp_path: Path, native: None, taught: bool) -> None:
     write_sums(tmp_path / "data")
     options: dict[str, Any] = {"dropout": 0.0}
-    folders = {}
+    folders: dict[str, Any] = {}
     if taught:
         options["method"] = WhiteBox(temperature=2.0)
         folders["teacher_folder"] = tmp_path / "teacher"
