@@ -40,7 +40,20 @@ def seq2seq(root: Path) -> Student:
     return build(root)
 
 
-MAKERS: dict[str, Callable[[Path], Student]] = {"causal": causal, "encoder": encoder, "linear": linear, "seq2seq": seq2seq}
+def static(root: Path) -> Student:
+    from stillhouse.students.static import StaticStudent
+
+    tokenizer = tiny_encoders.write_wordpieces(root / "wordpieces")
+    return StaticStudent.build(tiny_encoders.spec(tokenizer, "static", labels=("card", "pin")))
+
+
+MAKERS: dict[str, Callable[[Path], Student]] = {
+    "causal": causal,
+    "encoder": encoder,
+    "linear": linear,
+    "seq2seq": seq2seq,
+    "static": static,
+}
 CHATS = [[{"role": "user", "content": text}] for text in ("where is my card", "pin", "?")]
 
 

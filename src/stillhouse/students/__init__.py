@@ -18,5 +18,6 @@ STUDENTS = Table(
         "encoder": "stillhouse.students.encoder:EncoderStudent",
         "linear": "stillhouse.students.linear:LinearStudent",
         "seq2seq": "stillhouse.students.seq2seq:Seq2SeqStudent",
+        "static": "stillhouse.students.static:StaticStudent",
     },
 )

@@ -63,7 +63,8 @@ def load_card(kind: type[CardKind], folder: Path) -> CardKind:
 def _labels(options: ReadingOptions, examples: Sequence[Example] | None, teacher: Any) -> LabelSet:
     if options.labels:
         return LabelSet(by_task={"": options.labels})
-    known = teacher.card.labels if isinstance(getattr(teacher, "card", None), Card) else None
+    card = getattr(teacher, "card", None)
+    known = card.labels if isinstance(card, Card) else None
     if examples is None:
         if known is None or not known.names:
             raise RecipeError("This student's labels are not known: set [student.config] labels, or give it a train split.")

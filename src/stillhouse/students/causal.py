@@ -24,6 +24,7 @@ from stillhouse.students.building import build_network, load_network
 from stillhouse.students.collating.decoder import collate_decoder, pack_decoder
 from stillhouse.students.folders import load_config, load_tokenizer, tokenizer_hash
 from stillhouse.students.heads import head_of
+from stillhouse.students.initialising.decoders import start_decoder
 from stillhouse.students.prompting import ids_of, render
 from stillhouse.students.states import real_tokens, with_states
 from stillhouse.tensors import Batch, Encoded, Output, Wanted
@@ -62,9 +63,12 @@ class CausalStudent:
         """A student to be trained: the weights in `base_folder`, or random ones (by `seed`) of the shape `spec.config`.
 
         `spec.config` is what transformers' configuration takes, `model_type` included: {"model_type": "llama", "hidden_size":
-        128, ...}. `examples` and `teacher` decide nothing here. Raises RecipeError for a spec that cannot be built, UsageError
-        for a folder that cannot be loaded.
+        128, ...}. With `spec.init` it is cut from the `teacher`, by what counts on the train split, `examples`. Raises
+        RecipeError for a spec that cannot be built, UsageError for a folder that cannot be loaded.
         """
+        if spec.init is not None:
+            network, tokenizer = start_decoder(AutoModelForCausalLM, spec, teacher, examples, dropout=dropout)
+            return cls(network, tokenizer)
         network, tokenizer = build_network(
             AutoModelForCausalLM, spec, base_folder, dropout=dropout, seed=seed, example='"llama", "qwen2" or "gpt2"'
         )

@@ -252,7 +252,7 @@ class ReadingStudent:
             for start in range(0, len(order), BATCH):
                 part = order[start : start + BATCH]
                 scores_NV = self.output(self.collate([rows[i] for i in part]).to(device)).scores_NV.float().cpu()
-                found.update(zip(part, scores_NV.split([len(rows[i].targets) for i in part]), strict=True))
+                found.update(zip(part, torch.split(scores_NV, [len(rows[i].targets) for i in part]), strict=True))
         return [found[i] for i in range(len(rows))]
 
     def _question(self, chat: Sequence[Message], read: Read) -> Encoded:

@@ -1,1 +1,1 @@
-"""Starting a student from its teacher: which layers, which columns, which tokens are kept, and what takes the place of the rest."""
+"""Starting a student from its teacher: which layers, columns and tokens are kept, and what takes the place of the rest."""

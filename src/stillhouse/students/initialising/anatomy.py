@@ -120,9 +120,7 @@ FAMILIES: dict[str, Family] = {
 def family_of(model_type: str) -> Family:
     """Raises RecipeError for an architecture that cannot be cut."""
     if model_type not in FAMILIES:
-        raise RecipeError(
-            f"A student cannot start from a '{model_type}' network, only from: {', '.join(sorted(FAMILIES))}. Leave [student.init] out."
-        )
+        raise RecipeError(f"A student cannot start from a '{model_type}' network, only from: {', '.join(sorted(FAMILIES))}.")
     return FAMILIES[model_type]
 
 

@@ -10,6 +10,7 @@ import torch
 from stillhouse.dataset import Example
 from stillhouse.errors import RecipeError
 from stillhouse.recipe import Student as StudentSpec
+from stillhouse.students.building import with_dropout
 from stillhouse.students.initialising.layers import chosen_layers
 from stillhouse.students.initialising.resizing import resized
 from stillhouse.students.initialising.vocabulary import pruned
@@ -21,18 +22,20 @@ LONGEST = 1 << 20
 """No limit: what is too long for the teacher is found by the teacher."""
 
 
-def start_decoder(auto: Any, spec: StudentSpec, teacher: Any, examples: Sequence[Example] | None) -> tuple[Any, Any]:
+def start_decoder(
+    auto: Any, spec: StudentSpec, teacher: Any, examples: Sequence[Example] | None, *, dropout: float = 0.0
+) -> tuple[Any, Any]:
     """(network, tokenizer) of a student cut from its teacher to the sizes in `spec.config`; the rest is the teacher's.
 
     Raises RecipeError where there is no decoder to start from, or it cannot be cut to these sizes.
     """
-    init, theirs = spec.init, getattr(teacher, "network", None)
+    init = spec.init
     assert init is not None
     if getattr(teacher, "kind", None) != "causal":
         raise RecipeError("[student.init] starts a decoder from its teacher: set [teacher] model to a decoder of this machine.")
     if spec.base is not None or spec.tokenizer is not None or init.embeddings != "copy":
         raise RecipeError('[student.init] of a decoder: leave base and tokenizer out, and embeddings = "copy".')
-    tokenizer, vocabulary = teacher.tokenizer, None
+    theirs, tokenizer, vocabulary = teacher.network, teacher.tokenizer, None
     rows = [] if not examples else teacher.encode(examples, max_tokens=LONGEST)
     if init.vocabulary != "all":
         if not rows:
@@ -45,7 +48,7 @@ def start_decoder(auto: Any, spec: StudentSpec, teacher: Any, examples: Sequence
     config = resized(theirs.config, {name: value for name, value in sizes.items() if name != "model_type"})
     for name in ("bos", "eos", "pad"):
         setattr(config, f"{name}_token_id", getattr(tokenizer, f"{name}_token_id"))
-    network = auto.from_config(config, dtype=torch.float32)
+    network = auto.from_config(with_dropout(config, dropout), dtype=torch.float32)
     layers = chosen_layers(init.layers, int(config.num_hidden_layers), int(theirs.config.num_hidden_layers))
     some = rows[:: -(-len(rows) // TEXTS)] if rows else []
 

@@ -1,4 +1,4 @@
-"""A table of embeddings with fewer columns: principal components of the teacher's table, or of what the teacher says of each token.
+"""A table with fewer columns: principal components of the teacher's table, or of what the teacher says of each token.
 
 Shapes: V tokens, H the teacher's width, E columns of the new table, S the student's width, X numbers known of a token.
 """

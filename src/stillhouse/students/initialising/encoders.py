@@ -26,7 +26,7 @@ TEXTS = 64
 
 
 def vocabulary_of(teacher: Any, init: Initialisation, examples: Sequence[Example] | None) -> tuple[Any, Tensor | None]:
-    """The student's tokenizer, and the teacher's rows that its tokens are of; None: all. Raises RecipeError where none can be told."""
+    """The student's tokenizer, and the teacher's rows of its tokens; None: all. Raises RecipeError where they cannot be told."""
     if init.vocabulary == "all":
         return teacher.tokenizer, None
     if not examples:
@@ -61,14 +61,10 @@ def start_plain(
             f"A '{ours.config.model_type}' cannot start from a '{theirs.config.model_type}': take the same architecture."
         )
     if init.embeddings != "copy":
-        raise RecipeError(
-            f'[student.init] embeddings = "{init.embeddings}" needs a table of its own width: [student.config] architecture = "compact".'
-        )
+        raise RecipeError(f'[student.init] embeddings = "{init.embeddings}" needs [student.config] architecture = "compact".')
     layers = _layers(init, ours.config, theirs.config)
     if not layers:
-        raise RecipeError(
-            "[student.init] layers = []: without layers there is nothing to start from but a table; that is for compact."
-        )
+        raise RecipeError("[student.init] layers = []: only a compact encoder can start from a table alone.")
     run = texts_through(teacher, teacher.network, examples)
     kept = _kept(theirs, ours.config, run, vocabulary)
     cut(theirs, ours, layers, kept)
@@ -84,9 +80,7 @@ def start_compact(
     width = torch.arange(min(shape.hidden_size, source.config.hidden_size))
     if layers:
         if shape.norm != source.config.norm:
-            raise RecipeError(
-                f'[student.config] norm = "{shape.norm}": layers of a "{source.config.norm}"-normed teacher cannot be copied.'
-            )
+            raise RecipeError(f'[student.config] norm = "{shape.norm}": layers of the teacher are normed {source.config.norm}.')
         kept = _kept(source, shape, texts_through(teacher, source, examples), vocabulary)
         cut(source, student, layers, kept)
         width = kept.width
@@ -97,7 +91,7 @@ def start_compact(
 
 def _averages(teacher: Any) -> bool:
     """Whether its head reads states as a compact one's does: their mean, or each of them."""
-    return teacher.card.pooling == "mean" or teacher.card.objective == "tokens"
+    return bool(teacher.card.pooling == "mean" or teacher.card.objective == "tokens")
 
 
 def _layers(init: Initialisation, ours: Any, theirs: Any) -> tuple[int, ...]:
@@ -120,6 +114,28 @@ def _copy_head(theirs: torch.nn.Linear, ours: torch.nn.Linear, width: Tensor) ->
             ours.bias.copy_(theirs.bias)
 
 
+def table_of(teacher: Any, init: Initialisation, vocabulary: Tensor | None, size: int) -> Tensor:
+    """A table of `size` columns that is not copied, for students without layers: V x `size`, with a mean square of 1."""
+    body = teacher.network.body
+    with torch.no_grad():
+        whole = body.widen(body.tokens.weight) if isinstance(body, Compact) else body.base_model.get_input_embeddings().weight
+    tokens = torch.arange(len(whole)) if vocabulary is None else vocabulary
+    if init.embeddings == "copy":
+        raise RecipeError('[student.init] embeddings = "copy": a static table is made anew. Take "outputs", or "pca".')
+    return _narrow(teacher, init, whole.detach(), tokens, size)
+
+
+def _narrow(teacher: Any, init: Initialisation, table_VH: Tensor, tokens: Tensor, size: int) -> Tensor:
+    """The principal components of the table, or (`outputs`) of it and of what the teacher says about each token alone."""
+    known = [table_VH[tokens]]
+    if init.embeddings == "outputs":
+        known.append(said_alone(teacher, tokens.tolist()))
+    known_VX = known[0] if len(known) == 1 else alike_in_size(known)
+    if size > known_VX.shape[1]:
+        raise RecipeError(f"[student.config] embedding_size = {size}: no more than {known_VX.shape[1]} are known of a token.")
+    return components(known_VX, size)
+
+
 def _fill_table(
     teacher: Any,
     source: Compact,
@@ -139,10 +155,7 @@ def _fill_table(
     if init.embeddings == "copy":
         _copy_table(source, student, tokens, wanted_VS)
         return
-    known = [table_VH[tokens]]
-    if init.embeddings == "outputs":
-        known.append(said_alone(teacher, tokens.tolist()))
-    table_VE = components(known[0] if len(known) == 1 else alike_in_size(known), shape.embedding_size)
+    table_VE = _narrow(teacher, init, table_VH, tokens, shape.embedding_size)
     with torch.no_grad():
         student.tokens.weight.copy_(table_VE)
         if copied and isinstance(student.widen, torch.nn.Linear):
@@ -157,7 +170,7 @@ def _copy_table(source: Compact, student: Compact, tokens: Tensor, wanted_VS: Te
     whole = student.config.embedding_size == student.config.hidden_size
     if not same and not whole:
         raise RecipeError(
-            f"[student.init] embeddings = \"copy\": the student's table has {student.config.embedding_size} columns and its teacher's "
+            f'[student.init] embeddings = "copy": the table would have {student.config.embedding_size} columns and the teacher has '
             f'{source.config.embedding_size}. Set embeddings = "pca" or "outputs", or embedding_size = hidden_size.'
         )
     with torch.no_grad():

@@ -11,14 +11,14 @@ from stillhouse.errors import RecipeError
 def chosen_layers(how: Literal["uniform", "first", "last"] | Sequence[int], student: int, teacher: int) -> tuple[int, ...]:
     """The teacher's layer behind each of the student's, from 0. An empty `how` is none: the student's layers stay random.
 
-    uniform: spread evenly, first and last among them (12 -> 6: 0, 2, 4, 7, 9, 11, as DistilBERT). Raises RecipeError where the teacher
-    has too few, or a list names other layers than the student has.
+    uniform: spread evenly, first and last among them (12 -> 6: 0, 2, 4, 7, 9, 11, as DistilBERT). Raises RecipeError where the
+    teacher has too few, or a list names other layers than the student has.
     """
     if not isinstance(how, str):
         if how and (len(how) != student or not all(0 <= layer < teacher for layer in how)):
             raise RecipeError(
-                f"[student.init] layers = {list(how)}: the student has {student} layers and the teacher {teacher}. Name one of the "
-                "teacher's, from 0, for each of the student's."
+                f"[student.init] layers = {list(how)}: the student has {student} layers and the teacher {teacher}. "
+                "Name one of the teacher's, from 0, for each of the student's."
             )
         return tuple(how)
     if student > teacher:

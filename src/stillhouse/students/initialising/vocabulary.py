@@ -1,7 +1,7 @@
 """A tokenizer with fewer tokens: those that the texts use, and the small ones that any other text can still be spelled with.
 
-WordPiece and BPE. Texts of kept tokens become the same tokens as before, under new numbers in the old order; what is exported is a plain
-`tokenizer.json`. Nothing here knows a network: `kept` says which rows of a table remain.
+WordPiece and BPE. Texts of kept tokens become the same tokens as before, under new numbers in the old order; what is exported is
+a plain `tokenizer.json`. Nothing here knows a network: `kept` says which rows of a table remain.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def pruned(tokenizer: Any, texts: Iterable[Sequence[int]], how: Literal["task"] 
 
 
 def _always(state: dict[str, Any]) -> set[int]:
-    """Special tokens, and the ones without which some text could not be spelled: single characters, whole or continued, and bytes."""
+    """Special tokens, and those that spell any text: single characters, whole or continued, and bytes."""
     model = state["model"]
     prefix = model.get("continuing_subword_prefix") or ""
     special = {token["id"] for token in state["added_tokens"]}
@@ -54,7 +54,7 @@ def _always(state: dict[str, Any]) -> set[int]:
 
 
 def _closed(state: dict[str, Any], always: set[int], wanted: Sequence[int], limit: int) -> list[int]:
-    """`always`, and as many of `wanted` as fit in `limit`, each with the shorter tokens that BPE makes it of; in the old order."""
+    """`always`, and as many of `wanted` as fit in `limit`, each with the tokens that BPE makes it of; in the old order."""
     parts = _parts(state["model"])
     kept = set(always)
     for token in wanted:
@@ -79,7 +79,8 @@ def _parts(model: dict[str, Any]) -> dict[int, set[int]]:
 
 
 def _merges(model: dict[str, Any]) -> list[tuple[str, str]]:
-    return [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in model.get("merges", ())]
+    pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in model.get("merges", ())]
+    return [(first, second) for first, second in pairs]
 
 
 def _rebuilt(tokenizer: Any, state: dict[str, Any], kept: Sequence[int]) -> Any:

@@ -1,8 +1,8 @@
 """A narrower network from a wider one: which columns, heads and neurons are kept, and the weights cut to them.
 
-Importance of a channel: root mean square of what flows through it on some texts, times the norm of the weights that read it (Sun et al.
-2023, Wanda), summed over its readers. One set of columns is kept through the whole residual stream; heads are kept whole. A student
-of the teacher's own sizes is the teacher, number for number. Which layers there are is `layers.py`'s affair.
+Importance of a channel: root mean square of what flows through it on some texts, times the norm of the weights that read it
+(Sun et al. 2023, Wanda), summed over its readers. One set of columns is kept through the whole residual stream; heads are kept
+whole. A student of the teacher's own sizes is the teacher, number for number. Which layers there are is `layers.py`'s affair.
 
 Shapes: H width, A heads, F neurons; C channels that a weight reads.
 """
@@ -59,7 +59,7 @@ class Kept:
     vocabulary: Tensor | None = None
 
     def of(self, role: str, layer: int | None, have: int, want: int) -> Tensor | None:
-        """Places along an axis of `have`, of which `want` are kept; None where that cannot be said, and the weight stays random."""
+        """Places along an axis of `have`, of which `want` are kept; None where it cannot be said: the weight stays random."""
         if role == "vocabulary":
             places = torch.arange(have) if self.vocabulary is None else self.vocabulary
         elif role == "width":
@@ -124,13 +124,13 @@ def keep(
     """The most important channels, in their own order. Raises RecipeError where heads do not fit whole."""
     if student.width != teacher.width or teacher.queries * student.keys != student.queries * teacher.keys:
         raise RecipeError(
-            f"Heads are kept whole: the teacher's are {teacher.width} wide, {teacher.queries // teacher.keys} to a key, and the student's "
-            f"would be {student.width} wide, {student.queries / student.keys:g} to a key. Set [student.config] num_attention_heads "
-            f"to hidden_size / {teacher.width}."
+            f"Heads are kept whole. The teacher's are {teacher.width} wide, {teacher.queries // teacher.keys} to a key; "
+            f"the student's would be {student.width} wide, {student.queries / student.keys:g} to a key. "
+            f"Set [student.config] num_attention_heads to hidden_size / {teacher.width}."
         )
     heads, kv = {}, {}
     for layer, strength_C in importance.heads.items():
-        groups = strength_C.square().unflatten(0, (teacher.keys, -1)).sum(dim=1)
+        groups = strength_C.square().reshape(teacher.keys, -1).sum(dim=1)
         best = _best(groups, student.keys, "key heads")
         heads[layer] = _whole(best, len(strength_C) // teacher.keys)
         kv[layer] = _whole(best, teacher.width)

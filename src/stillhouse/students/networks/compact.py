@@ -58,7 +58,8 @@ class Attention(nn.Module):
         else:
             mask_B11T = None if mask_B11T is None else mask_B11T.to(queries_BATD.dtype)
             read_BATD = torch.nn.functional.scaled_dot_product_attention(queries_BATD, keys_BATD, values_BATD, mask_B11T)
-        return self.output(read_BATD.transpose(1, 2).flatten(2))
+        mixed_BTH: Tensor = self.output(read_BATD.transpose(1, 2).flatten(2))
+        return mixed_BTH
 
 
 class Layer(nn.Module):
@@ -78,12 +79,14 @@ class Layer(nn.Module):
     def forward(self, states_BTH: Tensor, mask_B11T: Tensor | None) -> Tensor:
         if self.before:
             states_BTH = states_BTH + self.dropout(self.attention(self.attention_norm(states_BTH), mask_B11T))
-            return states_BTH + self.dropout(self._thought(self.norm(states_BTH)))
+            return states_BTH + self._thought(self.norm(states_BTH))
         states_BTH = self.attention_norm(states_BTH + self.dropout(self.attention(states_BTH, mask_B11T)))
-        return self.norm(states_BTH + self.dropout(self._thought(states_BTH)))
+        normed_BTH: Tensor = self.norm(states_BTH + self._thought(states_BTH))
+        return normed_BTH
 
     def _thought(self, states_BTH: Tensor) -> Tensor:
-        return self.narrow(torch.nn.functional.gelu(self.widen(states_BTH)))
+        thought_BTH: Tensor = self.dropout(self.narrow(torch.nn.functional.gelu(self.widen(states_BTH))))
+        return thought_BTH
 
 
 class Compact(Reader):
@@ -107,7 +110,7 @@ class Compact(Reader):
         self._begin()
 
     @property
-    def body(self) -> Compact:  # type: ignore[override]  # itself: a second name must not count its weights twice
+    def body(self) -> Compact:  # itself: a second name must not count its weights twice
         return self
 
     @property
@@ -126,9 +129,9 @@ class Compact(Reader):
         nn.init.normal_(self.tokens.weight, std=1.0 if factorised else 0.02)
         nn.init.normal_(self.positions.weight, std=0.02)
         if self.config.norm == "pre":  # sums grow with every layer: begin with small additions
-            for layer in self.layers:
-                for last in (layer.attention.output, layer.narrow):
-                    last.weight.data.mul_(0.3)
+            for name, parameter in self.layers.named_parameters():
+                if name.endswith(("attention.output.weight", "narrow.weight")):
+                    parameter.data.mul_(0.3)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         tokens_BT, mask_BT = inputs["input_ids"], inputs["attention_mask"]
