@@ -25,9 +25,12 @@ from stillhouse.students.building import build_network, load_network
 from stillhouse.students.collating.seq2seq import collate_seq2seq
 from stillhouse.students.folders import load_config, load_tokenizer, tokenizer_hash
 from stillhouse.students.heads import head_of
+from stillhouse.students.initialising.seq2seq import start_seq2seq
 from stillhouse.students.prompting import ids_of, render
 from stillhouse.students.states import real_tokens, with_states
 from stillhouse.tensors import Batch, Encoded, Head, Output, Wanted
+
+EXAMPLE = '"t5", "umt5" or "bart"'
 
 
 class Seq2SeqStudent:
@@ -63,22 +66,22 @@ class Seq2SeqStudent:
         """A student to be trained: the weights in `base_folder`, or random ones (by `seed`) of the shape `spec.config`.
 
         `spec.config` is what transformers' configuration takes, `model_type` included: {"model_type": "t5", "d_model": 128,
-        ...}, and `prefix`, a text that is put before every input, which may stand beside a base too. `examples` and `teacher`
-        decide nothing here. Raises RecipeError for a spec that cannot be built, UsageError for a folder that cannot be loaded.
+        ...}, and `prefix`, a text that is put before every input, which may stand beside a base too. With `spec.init` it is some
+        of the `teacher`'s layers; `examples` decide nothing here. Raises RecipeError for a spec that cannot be built, UsageError
+        for a folder that cannot be loaded.
         """
         config = dict(spec.config)
         prefix = config.pop("prefix", None)
         if prefix is not None and not isinstance(prefix, str):
             raise RecipeError(f"[student.config] prefix is a text, got {prefix!r}. Write e.g. prefix = 'answer: '.")
-        network, tokenizer = build_network(
-            AutoModelForSeq2SeqLM,
-            spec.model_copy(update={"config": config}),
-            base_folder,
-            dropout=dropout,
-            seed=seed,
-            example='"t5", "umt5" or "bart"',
-            decoder_start="eos" if config.get("model_type") == "bart" else "pad",
-        )
+        spec = spec.model_copy(update={"config": config})
+        if spec.init is not None:
+            network, tokenizer = start_seq2seq(AutoModelForSeq2SeqLM, spec, teacher, dropout=dropout, seed=seed)
+        else:
+            start = "eos" if config.get("model_type") == "bart" else "pad"
+            network, tokenizer = build_network(
+                AutoModelForSeq2SeqLM, spec, base_folder, dropout=dropout, seed=seed, example=EXAMPLE, decoder_start=start
+            )
         if prefix is not None:
             network.config.prefix = prefix
         return cls(network, tokenizer)

@@ -82,7 +82,7 @@ def _load(folder: Path, batch: int, threads: int) -> tuple[Engine, dict[str, Any
     """Check the files against the manifest, then load them. Raises StillhouseError."""
     artifact = verify(folder)
     kind = STUDENTS.resolve(artifact.kind)
-    if artifact.kind == "causal":
+    if artifact.kind != "linear":  # a network
         import torch
 
         torch.set_num_threads(threads or int(os.environ.get("OMP_NUM_THREADS", 0)) or max(1, _physical_cores() - 1))
