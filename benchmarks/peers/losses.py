@@ -152,7 +152,7 @@ def _timed(one_pass: Callable[[Inputs], Tensor], inputs: Inputs) -> tuple[float,
     total: Any = one_pass(inputs)
     total.backward()
     _wait(inputs.hidden_NH.device)
-    return time.perf_counter() - begun, time.process_time() - cpu, float(total)
+    return time.perf_counter() - begun, time.process_time() - cpu, total.item()
 
 
 def _keep(inputs: Inputs, path: Path) -> None:

@@ -12,6 +12,7 @@ LOSSES = Table(
         "cross_entropy": "stillhouse.losses.cross_entropy:CrossEntropy",
         "forward_kl": "stillhouse.losses.forward_kl:ForwardKL",
         "jensen_shannon": "stillhouse.losses.jensen_shannon:JensenShannon",
+        "ranked": "stillhouse.losses.ranked:Ranked",
         "reverse_kl": "stillhouse.losses.reverse_kl:ReverseKL",
         "sampled": "stillhouse.losses.sampled:Sampled",
         "skew_kl": "stillhouse.losses.skew_kl:SkewKL",

@@ -23,7 +23,7 @@ from stillhouse.losses.base import Loss, Rows, Target
 from stillhouse.losses.sources import Source
 from stillhouse.tensors import Head
 
-TILE_BYTES = {"cpu": 16 << 20, "cuda": 64 << 20}
+TILE_BYTES = {"cpu": 32 << 20, "cuda": 64 << 20}
 """Scores of a tile, by device."""
 FEWEST_ROWS = 64
 """Of a tile, however large the vocabulary: with fewer, the products wait for the weights to be read."""
@@ -136,16 +136,16 @@ class _Pass:
         work, plan = self._work, self._plan
         divergence_N = self._hidden_NH.new_zeros(len(work.tokens_N), dtype=self._exact)
         cross_entropy_N = torch.zeros_like(divergence_N)
-        gradients = self._zeros() if any(self._needed) else None
+        gradients = self._room() if any(self._needed) else None
         size = _tile_rows(work.head.size * self._exact.itemsize, plan.count, work.tile, self._hidden_NH.device)
         buffer_MV = self._hidden_NH.new_empty(min(size, plan.count), work.head.size, dtype=self._exact)
         with torch.no_grad():
-            for rows, count in plan.tiles(size):
+            for number, (rows, count) in enumerate(plan.tiles(size)):
                 hidden_MH = self._hidden_NH[rows].to(self._product)
                 scores_MV = self._project(hidden_MH, buffer_MV[:count])
                 divergence_N[rows], cross_entropy_N[rows] = self._turn(scores_MV, rows)
                 if gradients is not None:
-                    self._spread(scores_MV, hidden_MH, rows, gradients)
+                    self._spread(scores_MV, hidden_MH, rows, gradients, first=number == 0)
             total = (cross_entropy_N * work.ce_N).sum()
             if work.kd_N is not None:
                 total = total + (divergence_N * work.kd_N).sum()
@@ -184,8 +184,8 @@ class _Pass:
                 parts.append(part.both(taught, kd_M[block], temperature_M1[block], any(self._needed)))
         return torch.cat([one for one, _ in parts]), torch.cat([one for _, one in parts])
 
-    def _spread(self, gradient_MV: Tensor, hidden_MH: Tensor, rows: Rows, gradients: _Gradients) -> None:
-        """Through the linear layer: into the tile's states, and added to the weights'."""
+    def _spread(self, gradient_MV: Tensor, hidden_MH: Tensor, rows: Rows, gradients: _Gradients, *, first: bool) -> None:
+        """Through the linear layer: into the tile's states, and added to the weights', which the first tile finds unwritten."""
         low_MV = gradient_MV.to(self._product)
         if gradients.hidden_NH is not None:
             gradients.hidden_NH[rows] = torch.mm(low_MV, self._weight_VH).to(gradients.hidden_NH.dtype)
@@ -194,18 +194,20 @@ class _Pass:
         if gradients.weight_VH is None:
             return
         if self._product == self._exact:
-            gradients.weight_VH.addmm_(gradient_MV.t(), hidden_MH)
+            gradients.weight_VH.addmm_(gradient_MV.t(), hidden_MH, beta=0 if first else 1)
             return
         for start in range(0, self._work.head.size, PART):
             part = slice(start, start + PART)
             gradients.weight_VH[part].add_(torch.mm(low_MV[:, part].t(), hidden_MH))
 
-    def _zeros(self) -> _Gradients:
-        """Of the states in their own precision, for each row is written once; of the weights in that of sums."""
+    def _room(self) -> _Gradients:
+        """For the states in their own precision, each row being written once; for the weights in that of sums."""
         hidden, weight, bias = self._needed
+        written = self._plan.count > 0 and self._product == self._exact
+        weights = torch.empty_like if written else torch.zeros_like
         return _Gradients(
             torch.zeros_like(self._hidden_NH) if hidden else None,
-            torch.zeros_like(self._weight_VH, dtype=self._exact) if weight else None,
+            weights(self._weight_VH, dtype=self._exact) if weight else None,
             torch.zeros_like(self._weight_VH[:, 0], dtype=self._exact) if bias else None,
         )
 
