@@ -82,6 +82,8 @@ class Seq2SeqStudent:
             network, tokenizer = build_network(
                 AutoModelForSeq2SeqLM, spec, base_folder, dropout=dropout, seed=seed, example=EXAMPLE, decoder_start=start
             )
+            if base_folder is None:
+                network.generation_config.forced_eos_token_id = None  # BART's default, another token of this tokenizer
         if prefix is not None:
             network.config.prefix = prefix
         return cls(network, tokenizer)
