@@ -122,8 +122,8 @@ class Workspace:
     def add_model(self, folder: Path, *, name: str | None = None) -> Artifact:
         """Copy a model folder in and enter it; one that is there already is returned as it is.
 
-        A folder of ours (exported, or builtin) keeps its id and lineage; any other must be what transformers saves, and gets an id
-        made of its content and the kind of its network. Raises UsageError for a folder that cannot be loaded safely.
+        A folder of ours (exported, or builtin) keeps its id and lineage; any other must be what transformers saves, and gets
+        an id made of its content and the kind of its network. Raises UsageError for a folder that cannot be loaded safely.
         """
         refuse_unsafe_files(folder)
         if (folder / MANIFEST).is_file():

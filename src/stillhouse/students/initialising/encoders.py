@@ -170,7 +170,7 @@ def _copy_table(source: Compact, student: Compact, tokens: Tensor, wanted_VS: Te
     whole = student.config.embedding_size == student.config.hidden_size
     if not same and not whole:
         raise RecipeError(
-            f'[student.init] embeddings = "copy": the table has {student.config.embedding_size} columns and the teacher's '
+            f'[student.init] embeddings = "copy": a table of {student.config.embedding_size} columns, and the teacher has '
             f'{source.config.embedding_size}. Set embeddings = "pca" or "outputs", or embedding_size = hidden_size.'
         )
     with torch.no_grad():
