@@ -76,6 +76,11 @@ class Batch:
     """The encoded examples' `extra`, N each."""
 
     @property
+    def weights_B(self) -> Tensor:
+        """Each example's weight; 0 for one without rows."""
+        return self.weights_N.new_zeros(len(self.examples)).scatter(0, self.owners_N, self.weights_N)
+
+    @property
     def weight(self) -> float:
         """What its sums are divided by, as its part of the window."""
         return float(self.weights_N.sum())

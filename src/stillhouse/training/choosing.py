@@ -14,7 +14,7 @@ from stillhouse.method import WhiteBox
 from stillhouse.students import STUDENTS
 from stillhouse.students.base import Trainable
 from stillhouse.students.labels import label_order
-from stillhouse.students.sizes import Sizes, sizes_of
+from stillhouse.students.states import shape_of
 from stillhouse.tensors import Encoded
 from stillhouse.training.base import Job, Progress, StopRequestedError
 from stillhouse.training.caching import ensure_cache, entry_of, key_of, teacher_hash
@@ -41,14 +41,20 @@ def teaching_of(job: Job, student: Trainable, rows: Sequence[Encoded], method: W
         folder = job.signals_folder or job.work / "signals"
         return api_teacher(folder, read_manifest(job.dataset_folder).fingerprint, student.tokenizer_hash(), rows), None
     if method.source == "ema":
-        return AverageTeacher(student, decay=method.ema_decay), _features(job, method, student, sizes_of(student))
+        return AverageTeacher(student, decay=method.ema_decay), _features(job, method, student, shape_of(student.network))
     if method.source == "mutual":
         peer = _peer(job, student)
         lessons = Distillation(method.model_copy(update={"features": ()}), LiveTeacher(student, frozen=False), ForwardKL())
         teaching = MutualTeacher(peer, lessons, learning_rate=job.recipe.training.learning_rate)
-        return teaching, _features(job, method, student, sizes_of(peer))
+        return teaching, _features(job, method, student, shape_of(peer.network))
     members = [Local(job, student, folder) for folder in teacher_folders(job)]
-    features = _features(job, method, student, members[0].sizes) if method.features else None
+    features = _features(job, method, student, members[0].shape) if method.features else None
+    if features is not None and features.aligned and members[0].reads_otherwise:
+        raise RecipeError(
+            "Teacher and student have different tokenizers, so their states cannot be compared token by token. Compare what stands "
+            "for a whole text (pooled, pkt, rkd_distance, rkd_angle, similarity_preserving), or give the student the teacher's "
+            "tokenizer."
+        )
     teachings = [member.live() if method.source == "live" else member.cached(method, features, rows) for member in members]
     if len(teachings) == 1:
         return teachings[0], features
@@ -83,8 +89,9 @@ class Local:
         return teacher
 
     @property
-    def sizes(self) -> Sizes:
-        return sizes_of(self.weights)
+    def shape(self) -> tuple[int, int]:
+        """Layers and width of the states it can give."""
+        return shape_of(self.weights.network)
 
     @property
     def order(self) -> tuple[int, ...] | None:
@@ -134,11 +141,11 @@ def check_tokenizers(teacher: Trainable, student: Trainable) -> None:
         )
 
 
-def _features(job: Job, method: WhiteBox, student: Trainable, theirs: Sizes) -> FeatureTerms | None:
+def _features(job: Job, method: WhiteBox, student: Trainable, theirs: tuple[int, int]) -> FeatureTerms | None:
     if not method.features:
         return None
-    ours = sizes_of(student)
-    return FeatureTerms(method.features, ours.layers, theirs.layers, ours.width, theirs.width, seed=job.recipe.training.seed)
+    (layers, width), (their_layers, their_width) = shape_of(student.network), theirs
+    return FeatureTerms(method.features, layers, their_layers, width, their_width, seed=job.recipe.training.seed)
 
 
 def _peer(job: Job, student: Trainable) -> Trainable:

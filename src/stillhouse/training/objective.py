@@ -36,12 +36,12 @@ class Window:
     rows: float
     """Supervised rows, each by its example's weight."""
     examples: float
-    """Examples, for terms that count once an example."""
+    """Examples, each by its weight, for terms that count once an example."""
 
     @classmethod
     def of(cls, batches: Sequence[Batch]) -> Window:
         """The window that these micro-batches make."""
-        return cls(float(sum(batch.weight for batch in batches)), float(sum(len(batch.examples) for batch in batches)))
+        return cls(float(sum(batch.weight for batch in batches)), float(sum(batch.weights_B.sum() for batch in batches)))
 
 
 class Objective:
@@ -138,7 +138,8 @@ class Distillation(Objective):
         source, theirs = self.teaching.both(batch, wanted)
         assert output.states is not None
         found = self._of_rows(output, batch, window, source)
-        terms = {name: term_B.sum() / window.examples for name, term_B in self._features(output.states, theirs).items()}
+        share_B = batch.weights_B / window.examples
+        terms = {name: (term_B * share_B).sum() for name, term_B in self._features(output.states, theirs).items()}
         parts = {name: term.detach() for name, term in terms.items()}
         return {**found, **parts, "loss": found["loss"] + sum(terms.values())}
 
