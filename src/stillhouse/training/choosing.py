@@ -52,8 +52,8 @@ def teaching_of(job: Job, student: Trainable, rows: Sequence[Encoded], method: W
     if features is not None and features.aligned and members[0].reads_otherwise:
         raise RecipeError(
             "Teacher and student have different tokenizers, so their states cannot be compared token by token. Compare what "
-            "stands for a whole text (pooled, pkt, rkd_distance, rkd_angle, similarity_preserving), or give the student the teacher's "
-            "tokenizer."
+            "stands for a whole text (pooled, pkt, rkd_distance, rkd_angle, similarity_preserving), or give the student the "
+            "teacher's tokenizer."
         )
     teachings = [member.live() if method.source == "live" else member.cached(method, features, rows) for member in members]
     if len(teachings) == 1:
