@@ -157,6 +157,8 @@ class Training(Record):
     keep_checkpoints: int = Field(default=2, ge=2)
     evaluate_every: int = Field(default=100, ge=1)
     """Steps between losses on the valid split."""
+    frozen: tuple[str, ...] = ()
+    """Weights that stay as they are: patterns of their names, like `*word_embeddings*`. A pattern that fits none is an error."""
     curriculum: Curriculum | None = None
     pack: bool = False
     """Decoders: lay short examples one after the other in one row instead of padding them; none sees another."""

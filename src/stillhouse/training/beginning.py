@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from typing import NamedTuple
 
 from stillhouse.answers import final_answer
@@ -48,12 +49,26 @@ def begin(job: Job) -> Begun:
         examples=examples["train"],
         teacher=teacher_to_start_from(job),
     )
+    freeze(student, training.frozen)
     if isinstance(job.recipe.method, Preference):  # those without a worse answer are not watched either
         examples["valid"] = [example for example in examples["valid"] if example.rejected is not None]
     rows = {split: encode(job, student, them) for split, them in examples.items()}
     objective = objective_of(job, student, [*rows["train"], *rows["valid"]])
     feed = feed_of(job, student, DatasetFeed(rows["train"], _order(training, examples["train"], rows["train"])))
     return Begun(student, objective, feed, rows["valid"])
+
+
+def freeze(student: Trainable, patterns: Sequence[str]) -> None:
+    """Weights with such names are not trained. Raises RecipeError for a pattern that fits none, or where nothing is left."""
+    named = dict(student.network.named_parameters())
+    for pattern in patterns:
+        names = [name for name in named if fnmatch(name, pattern)]
+        if not names:
+            raise RecipeError(f"[training] frozen: no weight is called '{pattern}'. There are: {', '.join(list(named)[:8])}, ...")
+        for name in names:
+            named[name].requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in named.values()):
+        raise RecipeError(f"[training] frozen = {list(patterns)} leaves nothing to train.")
 
 
 def _order(training: Training, examples: Sequence[Example], rows: Sequence[Encoded]) -> Ordered:
