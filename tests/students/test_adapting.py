@@ -17,6 +17,7 @@ from stillhouse.students import adapting
 from stillhouse.students.adapting import adapt, is_adapted, merged_weights, parameter_count, save_network
 from stillhouse.students.base import Trainable, refuse_unsafe_files
 from stillhouse.students.causal import CausalStudent
+from stillhouse.students.encoder import EncoderStudent
 from stillhouse.students.seq2seq import Seq2SeqStudent
 from tests.students.test_seq2seq import EXAMPLES
 from tests.students.tiny import tiny_spec, write_tokenizer
@@ -155,6 +156,31 @@ def test_modules_of_its_own_are_trained_whole(tmp_path: Path) -> None:
     }
     save_network(network, tmp_path / "saved")
     assert (tmp_path / "saved" / "adapter" / "adapter_model.safetensors").is_file()
+
+
+BERT = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_an_encoders_head_is_trained_whole_and_all_of_it_is_saved_plain(tmp_path: Path, pooling: str) -> None:
+    rows = [example.model_copy(update={"answer": f"label {i}"}) for i, example in enumerate(EXAMPLES)]
+    config = {"model_type": "bert", "pooling": pooling, **BERT}
+    tokenizer = str(write_tokenizer(tmp_path / "tokenizer", template=None))
+    student = EncoderStudent.build(Student(kind="encoder", config=config, tokenizer=tokenizer, adapter=ADAPTER), examples=rows)
+    student.network.eval()
+    trained = {name for name, p in student.network.named_parameters() if p.requires_grad and ".lora_" not in name}
+    assert trained
+    assert all("classifier" in name or name.startswith("last.") for name in trained)
+    with torch.no_grad():
+        for parameter in student.network.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.3)
+    student.save(tmp_path / "saved")
+    loaded = EncoderStudent.load(tmp_path / "saved")
+    batch = student.collate(student.encode(rows, max_tokens=100))
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.output(batch).scores_NV, student.output(batch).scores_NV, rtol=1e-4, atol=1e-4)
+    assert loaded.parameters == student.parameters
 
 
 def test_a_missing_library_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,8 +62,6 @@ def is_adapted(network: Any) -> bool:
 
 def parameter_count(network: Any) -> int:
     """Numbers of the plain network, adapters aside; quantised weights count as what they stand for, tied ones once."""
-    if not is_adapted(network):
-        return sum(parameter.numel() for parameter in network.parameters())
     quantised = {name: layer.in_features * layer.out_features for name, layer in _quantised_layers(network)}
     return sum(
         quantised.get(name.removesuffix(".weight"), parameter.numel())

@@ -19,7 +19,7 @@ from stillhouse.chat import Message
 from stillhouse.dataset import Example
 from stillhouse.errors import RecipeError, TrainingError, UsageError
 from stillhouse.recipe import Student as StudentSpec
-from stillhouse.students.adapting import parameter_count, save_network
+from stillhouse.students.adapting import adapt, parameter_count, save_network
 from stillhouse.students.building import build_network, load_network
 from stillhouse.students.collating.decoder import collate_decoder, pack_decoder
 from stillhouse.students.folders import load_config, load_tokenizer, tokenizer_hash
@@ -68,6 +68,8 @@ class CausalStudent:
         """
         if spec.init is not None:
             network, tokenizer = start_decoder(AutoModelForCausalLM, spec, teacher, examples, dropout=dropout)
+            if spec.adapter is not None:
+                adapt(network, spec.adapter, seed=seed)
             return cls(network, tokenizer)
         network, tokenizer = build_network(
             AutoModelForCausalLM, spec, base_folder, dropout=dropout, seed=seed, example='"llama", "qwen2" or "gpt2"'

@@ -20,7 +20,9 @@ from transformers import AutoModel, AutoModelForSequenceClassification, AutoMode
 
 from stillhouse.dataset import Example
 from stillhouse.errors import RecipeError, UsageError
+from stillhouse.recipe import Adapter
 from stillhouse.recipe import Student as StudentSpec
+from stillhouse.students.adapting import adapt, save_network
 from stillhouse.students.base import refuse_unsafe_files
 from stillhouse.students.building import config_from_scratch, with_dropout
 from stillhouse.students.cards import CARD, Card, card_of, load_card
@@ -86,10 +88,14 @@ class EncoderStudent(ReadingStudent):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             if spec.init is not None:
-                return _from_teacher(spec, base_folder, card, shape, dropout, teacher, examples)
-            if options.architecture == "compact":
-                return _compact(card, shape, _tokenizer(spec, base_folder), dropout)
-            return _from_transformers(spec, base_folder, card, shape, dropout)
+                student = _from_teacher(spec, base_folder, card, shape, dropout, teacher, examples)
+            elif options.architecture == "compact":
+                student = _compact(card, shape, _tokenizer(spec, base_folder), dropout)
+            else:
+                student = _from_transformers(spec, base_folder, card, shape, dropout)
+        if spec.adapter is not None:
+            _adapt(student.network, spec.adapter, seed)
+        return student
 
     @classmethod
     def load(cls, folder: Path) -> EncoderStudent:
@@ -107,7 +113,7 @@ class EncoderStudent(ReadingStudent):
         if isinstance(self.network, Compact):
             save_file({name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}, folder / WEIGHTS)
         else:
-            self.network.body.save_pretrained(folder)
+            save_network(self.network.body, folder)
         if isinstance(self.network, Mean):
             save_file({name: tensor.contiguous() for name, tensor in self.network.last.state_dict().items()}, folder / HEAD)
         self.tokenizer.save_pretrained(folder)
@@ -141,6 +147,15 @@ def _from_transformers(
     if len(tokenizer) > config.vocab_size:
         raise RecipeError(f"The tokenizer has {len(tokenizer)} tokens, and the network has room for {config.vocab_size}.")
     return EncoderStudent(_reader(body, card), tokenizer, card)
+
+
+def _adapt(network: Any, adapter: Adapter, seed: int) -> None:
+    """Adapters in the body; the head is trained whole. Raises RecipeError for a network that is none of transformers'."""
+    if isinstance(network, Compact):
+        raise RecipeError("[student.adapter] goes into a transformers network; the compact one is small enough to train whole.")
+    body = network.body
+    heads = [name for name, _ in body.named_children() if name != body.base_model_prefix] if isinstance(network, Plain) else []
+    adapt(body, adapter, seed=seed, whole=heads)
 
 
 def _reader(body: Any, card: EncoderCard) -> Reader:

@@ -18,6 +18,7 @@ from torch import Tensor
 from stillhouse.chat import Message
 from stillhouse.dataset import Example
 from stillhouse.errors import ContextLengthError, RecipeError, TrainingError, UsageError
+from stillhouse.students.adapting import parameter_count
 from stillhouse.students.base import last_user_text
 from stillhouse.students.cards import Card
 from stillhouse.students.collating.encoder import collate_encoder
@@ -77,8 +78,8 @@ class ReadingStudent:
 
     @property
     def parameters(self) -> int:
-        """Trained numbers, embeddings included; tied ones count once."""
-        return sum(parameter.numel() for parameter in self.network.parameters())
+        """Numbers, embeddings included; tied ones count once, adapters not at all, because they end up in the weights."""
+        return parameter_count(self.network)
 
     @property
     def vocabulary_size(self) -> int:
