@@ -97,7 +97,8 @@ def _tokenizer(folder: Path) -> Path:
 
 
 def _questions(pool: str, count: int, split: Any) -> list[Example]:
-    """With one of the gold rationales as the answer, in turn."""
+    """About two names each, with one of the gold rationales as the answer, in turn."""
+    questions = [question for question in TASKS.resolve("last_letters")(3 * count, 1, pool) if len(question.names) == 2]
     return [
         Example(
             id=f"{pool}-{i}",
@@ -106,7 +107,7 @@ def _questions(pool: str, count: int, split: Any) -> list[Example]:
             reference=question.answer,
             split=split,
         )
-        for i, question in enumerate(TASKS.resolve("last_letters")(count, 1, pool))
+        for i, question in enumerate(questions[:count])
     ]
 
 

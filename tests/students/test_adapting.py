@@ -124,7 +124,8 @@ def test_the_seed_decides_the_adapter_and_leaves_the_random_numbers_alone(tmp_pa
     def first(seed: int) -> torch.Tensor:
         student = causal(tmp_path, None)
         adapt(student.network, ADAPTER, seed=seed)
-        return next(p for name, p in student.network.named_parameters() if ".lora_A." in name).detach()
+        found: torch.Tensor = next(p for name, p in student.network.named_parameters() if ".lora_A." in name)
+        return found.detach()
 
     torch.manual_seed(5)
     state = torch.get_rng_state()
