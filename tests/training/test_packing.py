@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from stillhouse.errors import RecipeError
-from stillhouse.method import WhiteBox
+from stillhouse.method import Feature, WhiteBox
 from stillhouse.students.causal import CausalStudent
 from stillhouse.students.collating.decoder import collate_decoder, pack_decoder
 from stillhouse.tensors import Batch, Encoded, Output, Wanted
@@ -121,3 +121,11 @@ def test_a_network_in_which_examples_see_each_other_is_refused(tmp_path: Path) -
     assert not keeps_apart(leaky, leaky.pack)
     with pytest.raises(RecipeError, match=r"'llama' network.*see each other.*pack = false"):
         packer_of(leaky)
+
+
+def test_features_are_not_compared_in_packed_rows(tmp_path: Path) -> None:
+    write_sums(tmp_path / "data")
+    student(tmp_path, {}).save(tmp_path / "teacher")
+    plan = recipe(tmp_path, pack=True, method=WhiteBox(features=(Feature(loss="hidden_states"),)))
+    with pytest.raises(RecipeError, match="packed rows hold several examples"):
+        run(plan, tmp_path / "data", tmp_path / "work", teacher_folder=tmp_path / "teacher")

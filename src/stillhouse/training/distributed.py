@@ -89,9 +89,11 @@ class Ranks:
         """The first process alone, then the others: what it leaves on disk, they find."""
         if not self.first:
             self.wait()
-        yield
-        if self.first:
-            self.wait()
+        try:
+            yield
+        finally:
+            if self.first:
+                self.wait()
 
     def wait(self) -> None:
         """Until all of them are here."""
@@ -117,7 +119,7 @@ def together() -> Iterator[Ranks]:
     device = torch.device("cuda", local) if accelerated else torch.device("cpu")
     if accelerated:
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if accelerated else "gloo", timeout=PATIENCE)
+    dist.init_process_group("nccl" if accelerated else "gloo", timeout=PATIENCE, device_id=device if accelerated else None)
     try:
         yield Ranks(rank, world, device)
     finally:

@@ -9,11 +9,21 @@ from typing import Any
 import torch
 
 from stillhouse.errors import RecipeError
+from stillhouse.method import WhiteBox
+from stillhouse.recipe import Recipe
 from stillhouse.students.base import Trainable
 from stillhouse.tensors import Batch, Encoded
 
 _TOLERANCE = 1e-3
 """Of the states' own size: rounding is a thousand times smaller, an example that sees another a hundred times larger."""
+
+
+def check_packable(recipe: Recipe) -> None:
+    """Raises RecipeError where the method compares inner states, which are one example a row."""
+    if any(isinstance(method, WhiteBox) and method.features for _, method in recipe.methods()):
+        raise RecipeError(
+            "Features compare inner states of whole rows, and packed rows hold several examples: leave out one of them."
+        )
 
 
 def packer_of(student: Trainable) -> Callable[[Sequence[Encoded]], Batch]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import torch
 from stillhouse.dataset import Dataset
 from stillhouse.errors import RecipeError, TrainingError
 from stillhouse.formats.examples import read_manifest
+from stillhouse.method import WhiteBox
 from stillhouse.recipe import Training
 from stillhouse.students.base import Trainable
 from stillhouse.tensors import Encoded
@@ -30,7 +32,7 @@ from stillhouse.training.feeds import Feed
 from stillhouse.training.lineage import check_terms, finished, run_identity, write_student
 from stillhouse.training.needs import check_needs, teacher_folders
 from stillhouse.training.objective import Objective, Window
-from stillhouse.training.packing import packer_of
+from stillhouse.training.packing import check_packable, packer_of
 from stillhouse.training.precision import autocast_of, keep_fewer_activations
 from stillhouse.training.schedule import rate_of, steps_of
 from stillhouse.training.state import RunState, seed_from
@@ -55,18 +57,30 @@ def train_network(job: Job) -> Path | None:
 
 
 def _train(job: Job, dataset: Dataset, ranks: Ranks) -> Path | None:
-    try:
-        with ranks.in_turn():  # the first one fills the teacher's cache, where there is one, and the others read it
-            student, objective, feed, valid = begin(job)
-    except StopRequestedError:
+    if not ranks.first:
+        job = replace(job, report=lambda _: None)
+    _check_fits(job, ranks)
+    begun = None
+    # the first one fills the teacher's cache, where there is one, and the others read it
+    with ranks.in_turn(), suppress(StopRequestedError):
+        begun = begin(job)
+    if ranks.any(begun is None) or begun is None:
         return None
-    metrics = Trainer(job, student, objective, feed, valid, run_identity(job, dataset), ranks).run()
+    metrics = Trainer(job, *begun, run_identity(job, dataset), ranks).run()
     if metrics is None:
         return None
     if ranks.first:
-        write_student(job, student, dataset, metrics)
+        write_student(job, begun.student, dataset, metrics)
     ranks.wait()
     return job.student_folder
+
+
+def _check_fits(job: Job, ranks: Ranks) -> None:
+    if job.recipe.training.pack:
+        check_packable(job.recipe)
+    mutual = any(isinstance(method, WhiteBox) and method.source == "mutual" for _, method in job.recipe.methods())
+    if mutual and ranks.world > 1:
+        raise RecipeError('A peer (source = "mutual") learns in one process only: start the run without torchrun.')
 
 
 class Trainer:
@@ -214,8 +228,7 @@ class Trainer:
             )
 
     def _report(self, metrics: dict[str, float], message: str = "") -> None:
-        if self._ranks.first:
-            self._job.report(Progress(step=self.step, steps=self.steps, metrics=metrics, message=message))
+        self._job.report(Progress(step=self.step, steps=self.steps, metrics=metrics, message=message))
 
 
 def _optimizer(parameters: Sequence[Any], options: Training) -> torch.optim.Optimizer:
