@@ -17,9 +17,8 @@ from stillhouse.method import Feature, WhiteBox
 from stillhouse.signal import GIVES
 from stillhouse.students.base import Trainable
 from stillhouse.tensors import Batch, Head, Output
-from stillhouse.training.objective import Window
+from stillhouse.training.objective import BEHAVIOUR, Window
 from stillhouse.training.policy_gradient import PolicyGradient, rewards_to_come
-from stillhouse.training.rollouts import BEHAVIOUR
 from stillhouse.training.teachers.base import Teaching
 
 END, GO_ON = 0, 1

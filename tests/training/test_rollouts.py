@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from stillhouse.errors import RecipeError
-from stillhouse.method import Rollouts
+from stillhouse.method import Rollouts, WhiteBox
 from stillhouse.students.causal import CausalStudent
 from stillhouse.tensors import Encoded
 from stillhouse.training.feeds import DatasetFeed
-from stillhouse.training.objective import Objective, Window
+from stillhouse.training.objective import BEHAVIOUR, Objective, Window
 from stillhouse.training.order import Order
-from stillhouse.training.rollouts import BEHAVIOUR, RolloutFeed
+from stillhouse.training.rollouts import RolloutFeed
 from tests.students.tiny import tiny_spec, write_tokenizer
-from tests.training.runs import sums
+from tests.training.runs import recipe, run, sums, weights_hash, write_sums
 
 torch.set_num_threads(1)
 
@@ -42,7 +42,7 @@ def move(student: CausalStudent, seed: int) -> None:
             parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.05)
 
 
-def run(feed: RolloutFeed, student: CausalStudent, steps: range) -> list[list[list[Encoded]]]:
+def walk(feed: RolloutFeed, student: CausalStudent, steps: range) -> list[list[list[Encoded]]]:
     windows = []
     for step in steps:
         windows.append(feed.window(step))
@@ -92,13 +92,13 @@ def test_trl_distillation_rows_are_counted_after_generation_not_in_the_dataset(s
 def test_a_run_that_goes_on_in_the_middle_of_a_generated_block_says_the_same(tmp_path: Path, every: int) -> None:
     folder = write_tokenizer(tmp_path / "tokenizer")
     first, second = (CausalStudent.build(tiny_spec(folder), seed=0) for _ in range(2))
-    whole = run(fed(first, every=every, share=0.8), first, range(8))
+    whole = walk(fed(first, every=every, share=0.8), first, range(8))
     feed = fed(second, every=every, share=0.8)
-    run(feed, second, range(6))
+    walk(feed, second, range(6))
     state = {name: tensor.clone() for name, tensor in feed.state().items()}
     again = fed(second, every=every, share=0.8)
     again.load_state(state)
-    assert run(again, second, range(6, 8)) == whole[6:]
+    assert walk(again, second, range(6, 8)) == whole[6:]
 
 
 def test_a_block_is_generated_before_its_first_step_and_not_again(student: CausalStudent) -> None:
@@ -138,3 +138,18 @@ def test_trl_gkd_a_window_in_which_everything_came_out_empty_is_0_with_a_graph(s
 def test_what_cannot_be_taught_is_refused(student: CausalStudent, rollouts: dict[str, Any], says: str) -> None:
     with pytest.raises(RecipeError, match=says):
         fed(student, **rollouts)
+
+
+@pytest.mark.parametrize("estimator", ["distribution", "policy-gradient"])
+def test_an_interrupted_training_on_rollouts_ends_with_the_same_weights(tmp_path: Path, estimator: str) -> None:
+    teacher = CausalStudent.build(tiny_spec(write_tokenizer(tmp_path / "tokenizer")), seed=9)
+    teacher.save(tmp_path / "teacher")
+    write_sums(tmp_path / "data")
+    rollouts = {"share": 0.7, "every": 4, "max_tokens": 5, "estimator": estimator, "mix": 0.2}
+    method = WhiteBox.model_validate({"loss": "reverse_kl", "rollouts": rollouts})
+    plan = recipe(tmp_path, method=method, steps=6, batch_size=4, accumulate=2)
+    whole = run(plan, tmp_path / "data", tmp_path / "whole", teacher_folder=tmp_path / "teacher")
+    run(plan, tmp_path / "data", tmp_path / "cut", teacher_folder=tmp_path / "teacher", stop_at=3)
+    again = run(plan, tmp_path / "data", tmp_path / "cut", teacher_folder=tmp_path / "teacher")
+    assert weights_hash(tmp_path / "cut") == weights_hash(tmp_path / "whole")
+    assert again.curve[6] == whole.curve[6]

@@ -24,9 +24,8 @@ from stillhouse.losses.sources import Projected
 from stillhouse.method import WhiteBox
 from stillhouse.students.base import Trainable
 from stillhouse.tensors import Batch, Output
-from stillhouse.training.objective import Distillation, Window
+from stillhouse.training.objective import BEHAVIOUR, Distillation, Window
 from stillhouse.training.reading import surprise
-from stillhouse.training.rollouts import BEHAVIOUR
 from stillhouse.training.teachers.base import Teaching
 
 

@@ -23,9 +23,7 @@ from stillhouse.students.causal import CausalStudent
 from stillhouse.students.sampler import Drawn, Sampling, draw
 from stillhouse.tensors import Encoded
 from stillhouse.training.feeds import Feed
-
-BEHAVIOUR = "behaviour"
-"""Name in `Batch.extra` of the log-probability each token was drawn with. Only rollouts have it, so it also tells them apart."""
+from stillhouse.training.objective import BEHAVIOUR
 
 _WHETHER, _ANSWERS = 1, 2
 """Streams of random numbers of one step: whether it is a rollout, what is said."""
