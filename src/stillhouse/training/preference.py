@@ -128,7 +128,7 @@ class _Pairs(NamedTuple):
 
     owners_N: Tensor
     weight_P: Tensor
-    """Its example's weight / all pairs of the window."""
+    """Its example's weight / that of all pairs of the window."""
 
     @classmethod
     def of(cls, batch: Batch, window: Window) -> _Pairs:
