@@ -18,7 +18,7 @@ def components(known_VX: Tensor, size: int) -> Tensor:
     """The first `size` principal components of what is known of each token, V x `size`, with a mean square of 1."""
     centred_VX = known_VX.float() - known_VX.float().mean(dim=0)
     _, vectors_XX = torch.linalg.eigh(centred_VX.T @ centred_VX)  # ascending
-    table_VE = centred_VX @ vectors_XX[:, -size:].flip(1)
+    table_VE: Tensor = centred_VX @ vectors_XX[:, -size:].flip(1)
     return table_VE / table_VE.square().mean().sqrt()
 
 
