@@ -13,7 +13,11 @@ from typing import Any
 
 from stillhouse.errors import MissingExtraError, UsageError
 
-EXTRA_OF = {"torch": "train", "transformers": "train", "safetensors": "train", "sklearn": "classic", "skops": "classic"}
+EXTRA_OF = {
+    **dict.fromkeys(("torch", "transformers", "safetensors", "tokenizers", "peft"), "train"),
+    **dict.fromkeys(("sklearn", "skops"), "classic"),
+    "bitsandbytes": "qlora",
+}
 
 
 class Table:

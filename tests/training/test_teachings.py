@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from pathlib import Path
 from typing import Any
 
@@ -212,3 +213,33 @@ def test_pairs_are_learnt_from_and_resume_exactly(tmp_path: Path) -> None:
         first = run(plan, tmp_path / "pairs", tmp_path / f"{name}-parts", stop_at=4, **folders)
         second = run(plan, tmp_path / "pairs", tmp_path / f"{name}-parts", **folders)
         assert {**first.curve, **second.curve} == whole.curve
+
+
+def test_another_tokenizer_is_compared_only_when_asked_for(tmp_path: Path) -> None:
+    write_sums(tmp_path / "data")
+    letters = "".join(sorted(set(string.printable) - {"~"}, reverse=True))
+    folder = tmp_path / "other"
+    CausalStudent.build(tiny_spec(write_tokenizer(tmp_path / "other-tokenizer", letters=letters)), seed=3).save(folder)
+    plan = recipe(tmp_path, method=WhiteBox(loss="ranked"), **STEPS)
+    with pytest.raises(RecipeError, match='align = "bytes"'):
+        run(plan, tmp_path / "data", tmp_path / "refused", teacher_folder=folder)
+    for loss in ("ranked", "top_k"):
+        asked = recipe(tmp_path, method=WhiteBox(loss=loss, align="bytes"), **STEPS)
+        log = run(asked, tmp_path / "data", tmp_path / loss, teacher_folder=folder)
+        assert log.curve[6]["train/kd_loss"] > 0
+    with pytest.raises(RecipeError, match="what two tokenizers have in common"):
+        asked = recipe(tmp_path, method=WhiteBox(align="bytes"), **STEPS)
+        run(asked, tmp_path / "data", tmp_path / "wrong", teacher_folder=folder)
+
+
+def test_weights_that_are_frozen_stay_as_they_are(tmp_path: Path) -> None:
+    write_sums(tmp_path / "data")
+    plan = recipe(tmp_path, **{**STEPS, "frozen": ["*embed_tokens*"]})
+    run(plan, tmp_path / "data", tmp_path / "work")
+    begun = CausalStudent.build(plan.student, seed=0).network.get_input_embeddings().weight
+    student = CausalStudent.load(tmp_path / "work" / "student").network
+    assert torch.equal(student.get_input_embeddings().weight, begun)
+    with pytest.raises(RecipeError, match=r"no weight is called 'colour'"):
+        run(recipe(tmp_path, **{**STEPS, "frozen": ["colour"]}), tmp_path / "data", tmp_path / "no")
+    with pytest.raises(RecipeError, match="leaves nothing to train"):
+        run(recipe(tmp_path, **{**STEPS, "frozen": ["*"]}), tmp_path / "data", tmp_path / "none")

@@ -45,6 +45,7 @@ def plan_training(workspace: Workspace, recipe: Recipe, dataset: Dataset, *, all
         terms = strictest(terms, teacher.may_train)
     overridden = check_terms(terms, allowed)
     check_examples(workspace, dataset)
+    keep_log_probabilities(workspace, recipe, dataset)
     return Run(
         id=new_id("run"),
         kind="train",
@@ -65,6 +66,10 @@ def check_kind(recipe: Recipe) -> None:
     for module, extra in NEEDS.get(kind, ()):
         if find_spec(module) is None:
             raise MissingExtraError(f"A student of kind '{kind}'", module, extra)
+    adapter = recipe.student.adapter
+    for module, extra in () if adapter is None else (("peft", "train"), *((("bitsandbytes", "qlora"),) if adapter.bits else ())):
+        if find_spec(module) is None:
+            raise MissingExtraError("[student.adapter]", module, extra)
 
 
 def check_length(recipe: Recipe) -> None:
@@ -113,6 +118,18 @@ def check_folders(workspace: Workspace, recipe: Recipe) -> list[Artifact]:
     if recipe.student.init is not None and not names:
         raise RecipeError("[student.init] takes weights over from a teacher: set [teacher] model to a local model.")
     return [load_manifest(workspace.model_folder(name)) for name in names]
+
+
+def keep_log_probabilities(workspace: Workspace, recipe: Recipe, dataset: Dataset) -> None:
+    """Where a method learns from an API's log-probabilities, those that were captured with the answers are kept for it.
+
+    Raises NotFoundError where there are none, UsageError and RecipeError where nobody can tell whose tokens they are.
+    """
+    if any(isinstance(method, WhiteBox) and method.source == "api" for _, method in recipe.methods()):
+        from stillhouse.jobs.signals import keep_captured, labelled_before
+
+        if not labelled_before(workspace, dataset):
+            keep_captured(workspace, dataset)
 
 
 def teacher_names(recipe: Recipe) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from stillhouse.curation import Collected
 from stillhouse.dataset import SPLITS, Dataset, Example
 from stillhouse.errors import NotFoundError, RecipeError, UsageError
 from stillhouse.formats.examples import read_examples
+from stillhouse.signals import caches
 from stillhouse.transcript import assemble
 from stillhouse.workspace import Workspace
 
@@ -39,6 +40,12 @@ def keep_captured(workspace: Workspace, dataset: Dataset) -> int:
         )
     tokenizers = {upstream: tokenizer_of(workspace, upstream) for upstream in found}
     return sum(keep_answers(workspace, dataset, tokenizers[upstream], said) for upstream, said in found.items())
+
+
+def labelled_before(workspace: Workspace, dataset: Dataset) -> bool:
+    """Whether something is kept of what an API said about this dataset's answers: by `label --logprobs`, or by `signals keep`."""
+    said = f"api:{dataset.fingerprint}"
+    return any(cached.key is not None and cached.key.teacher == said for cached in caches(workspace.settings.signals))
 
 
 def keep_answers(workspace: Workspace, dataset: Dataset, tokenizer: Path, said: Mapping[str, tuple[Example, Said]]) -> int:

@@ -64,10 +64,11 @@ def _objective(job: Job, student: Trainable, rows: Sequence[Encoded], method: Me
         if method.loss == "dpo":
             return DirectPreference(method)
         return Contrastive(method, Local(job, student, teacher_folders(job)[0]).live())
-    place = method.source, method.cache.json_bytes(), tuple(feature.json_bytes() for feature in method.features)
-    if str(place) not in taught:
-        taught[str(place)] = teaching_of(job, student, rows, method)
-    teaching, features = taught[str(place)]
+    features_of = tuple(feature.json_bytes() for feature in method.features)
+    place = str((method.source, method.align, method.temperature, method.cache.json_bytes(), features_of))
+    if place not in taught:
+        taught[place] = teaching_of(job, student, rows, method)
+    teaching, features = taught[place]
     loss = _loss(method)
     if method.rollouts is not None and method.rollouts.estimator == "policy-gradient" and loss is not None:
         return PolicyGradient(method, teaching, loss)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from stillhouse.errors import RecipeError
 from stillhouse.formats.examples import read_examples, read_manifest
@@ -13,6 +14,7 @@ from stillhouse.losses.forward_kl import ForwardKL
 from stillhouse.method import WhiteBox
 from stillhouse.students import STUDENTS
 from stillhouse.students.base import Trainable
+from stillhouse.students.causal import CausalStudent
 from stillhouse.students.labels import label_order
 from stillhouse.students.states import shape_of
 from stillhouse.tensors import Encoded
@@ -23,6 +25,8 @@ from stillhouse.training.inner_states import names_of
 from stillhouse.training.logprobs import api_teacher
 from stillhouse.training.needs import kind_of, teacher_folders
 from stillhouse.training.objective import Distillation
+from stillhouse.training.packing import packer_of
+from stillhouse.training.teachers.aligned import AlignedTeacher
 from stillhouse.training.teachers.average import AverageTeacher
 from stillhouse.training.teachers.base import Teaching
 from stillhouse.training.teachers.cached import CachedTeacher
@@ -37,6 +41,8 @@ def teaching_of(job: Job, student: Trainable, rows: Sequence[Encoded], method: W
     `rows`: all examples of the run, as the student reads them. Raises RecipeError where the two cannot be compared,
     StopRequestedError where the run was asked to stop while a cache was built.
     """
+    if method.align == "bytes":
+        return _aligned(job, student, method), None
     if method.source == "api":
         folder = job.signals_folder or job.work / "signals"
         return api_teacher(folder, read_manifest(job.dataset_folder).fingerprint, student.tokenizer_hash(), rows), None
@@ -65,6 +71,27 @@ def teaching_of(job: Job, student: Trainable, rows: Sequence[Encoded], method: W
     return SeveralTeachers(job.recipe.teacher.members, teachings, job.recipe.teacher.combine), None
 
 
+_ALIGNED_BY: dict[str, Literal["ranks", "tokens"]] = {"ranked": "ranks", "top_k": "tokens"}
+"""Loss -> what two vocabularies are compared by."""
+
+
+def _aligned(job: Job, student: Trainable, method: WhiteBox) -> AlignedTeacher:
+    """A decoder that cuts text into other tokens, heard where both cuts meet. Raises RecipeError."""
+    plain = method.source == "live" and method.temperature == 1.0 and not method.features and not method.rollouts
+    if method.loss not in _ALIGNED_BY or not plain:
+        raise RecipeError(
+            'align = "bytes" compares what two tokenizers have in common: set [method] loss = "ranked" (by rank) or "top_k" (by '
+            'token), source = "live", temperature = 1, and leave features and rollouts out.'
+        )
+    folders = teacher_folders(job)
+    teacher = load_folder(folders[0], student.kind)
+    if len(folders) > 1 or not isinstance(teacher, CausalStudent) or not isinstance(student, CausalStudent):
+        raise RecipeError('align = "bytes" is between one teacher and one student, both decoders (kind = "causal").')
+    splits = (read_examples(job.dataset_folder, split) for split in ("train", "valid"))
+    examples = [example for split in splits for example in split]
+    return AlignedTeacher(teacher, student, examples, by=_ALIGNED_BY[method.loss])
+
+
 def load_folder(folder: Path, kind: str) -> Trainable:
     """The model in `folder`; `kind` where it has no manifest that says."""
     teacher: Trainable = STUDENTS.resolve(kind_of(folder, kind)).load(folder)
@@ -86,6 +113,8 @@ class Local:
         teacher = load_folder(self.folder, self.student.kind)
         if self.student.row_labels is None:
             check_tokenizers(teacher, self.student)
+            if self.job.recipe.training.pack:
+                packer_of(teacher)
         return teacher
 
     @property
@@ -133,6 +162,11 @@ class Local:
 
 def check_tokenizers(teacher: Trainable, student: Trainable) -> None:
     """Raises RecipeError where the same text becomes other tokens."""
+    if teacher.kind != student.kind and teacher.row_labels is None:
+        raise RecipeError(
+            f"The teacher is of kind '{teacher.kind}' and the student of kind '{student.kind}': they read a chat differently, "
+            f"so their tokens cannot be compared. Take a teacher of kind '{student.kind}', or set [method] kind = \"black-box\"."
+        )
     if teacher.tokenizer_hash() != student.tokenizer_hash():
         raise RecipeError(
             "Teacher and student have different tokenizers, so their logits cannot be compared. Give the student the teacher's "
