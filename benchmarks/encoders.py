@@ -161,7 +161,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", default="headline", help="names from METHODS, with ';' between them")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--teacher-epochs", type=float, default=2.0)
     parser.add_argument("--examples", type=int, default=8000)
     parser.add_argument("--work", default="work-encoders")
