@@ -66,7 +66,13 @@ METHODS: dict[str, dict[str, Any]] = {
     },
     "curriculum": {"method": {}, "training": {"curriculum": {"by": "length"}}},
     "on-policy, half of the steps": {"method": {"loss": "reverse_kl", "rollouts": {"share": 0.5, "max_tokens": 64, "every": 8}}},
-    "initialised from the teacher": {"method": {}, "student": {"init": {"layers": "uniform", "embeddings": "pca"}}},
+    "policy gradient, half of the steps": {
+        "method": {"loss": "reverse_kl", "rollouts": {"share": 0.5, "estimator": "policy-gradient", "max_tokens": 64, "every": 8}}
+    },
+    "initialised from the teacher": {
+        "method": {},
+        "student": {"init": {"layers": "uniform"}, "tokenizer": None, "config": STUDENT},
+    },
 }
 HEADLINE = (BASELINE, "forward KL", "reverse KL", "JSD(0.5)", "top-k + tail", "sampled")
 
@@ -198,7 +204,7 @@ def _trial(
     name: str, seed: int, work: Path, data: Path, tokenizer: Path, teacher: Path, options: argparse.Namespace
 ) -> dict[str, Any]:
     parts = json.loads(json.dumps(METHODS[name]))
-    method = parts.pop("method")
+    method = parts.pop("method", {})
     if method.get("kind") != "black-box":
         method = {"kind": "white-box", "weight": 1.0, **method}
     training = {"steps": options.steps, "seed": seed, "threads": options.threads}

@@ -88,11 +88,13 @@ class WhiteBox(Record):
     ema: the student's own running average. mutual: a second student that learns at the same time."""
     cache: Cache = Cache()
     ema_decay: float = Field(default=0.999, gt=0, lt=1)
+    peer_learning_rate: float | None = Field(default=None, gt=0)
+    """mutual: the peer's. None: the student's; a pretrained peer wants a smaller one."""
     rollouts: Rollouts | None = None
     """None: every step learns from the dataset."""
     align: Literal["same", "bytes"] = "same"
-    """bytes: teacher and student have different tokenizers, and their distributions are compared by rank where their texts' byte
-    offsets meet (ULD). Never done unless asked for."""
+    """bytes: teacher and student have different tokenizers, and their distributions are compared where their texts' byte offsets
+    meet: by rank (loss = "ranked", ULD) or over the tokens that both have ("top_k"). Never done unless asked for."""
 
 
 class Preference(Record):

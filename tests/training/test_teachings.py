@@ -243,3 +243,24 @@ def test_weights_that_are_frozen_stay_as_they_are(tmp_path: Path) -> None:
         run(recipe(tmp_path, **{**STEPS, "frozen": ["colour"]}), tmp_path / "data", tmp_path / "no")
     with pytest.raises(RecipeError, match="leaves nothing to train"):
         run(recipe(tmp_path, **{**STEPS, "frozen": ["*"]}), tmp_path / "data", tmp_path / "none")
+
+
+def test_stages_that_compare_the_same_states_share_teacher_and_projections(tmp_path: Path) -> None:
+    write_sums(tmp_path / "data")
+    features = (Feature(loss="hidden_states"),)
+    stages = (Stage(share=0.5, method={"loss": "none", "weight": 1.0}), Stage(share=0.5, method={"weight": 0.5}))
+    plan = recipe(tmp_path, method=WhiteBox(features=features), **STEPS).model_copy(update={"stages": stages})
+    folders = {"teacher_folder": teacher_folder(tmp_path)}
+    whole = run(plan, tmp_path / "data", tmp_path / "whole", **folders)
+    first = run(plan, tmp_path / "data", tmp_path / "parts", stop_at=2, **folders)
+    second = run(plan, tmp_path / "data", tmp_path / "parts", **folders)
+    assert {**first.curve, **second.curve} == whole.curve
+    assert whole.curve[4]["train/hidden_states"] < whole.curve[1]["train/hidden_states"]
+
+
+def test_inner_states_of_several_teachers_are_refused(tmp_path: Path) -> None:
+    write_sums(tmp_path / "data")
+    method = WhiteBox(features=(Feature(loss="hidden_states"),))
+    plan = recipe(tmp_path, method=method, teacher=teachers(tmp_path, (), ()), **STEPS)
+    with pytest.raises(RecipeError, match=r"names several. Keep one"):
+        run(plan, tmp_path / "data", tmp_path / "work", member_folders=(teacher_folder(tmp_path, 7), teacher_folder(tmp_path, 8)))

@@ -12,8 +12,7 @@ from stillhouse.students.base import Trainable
 from stillhouse.students.causal import CausalStudent
 from stillhouse.tensors import Encoded
 from stillhouse.training.base import Job
-from stillhouse.training.choosing import Local, load_folder, teaching_of
-from stillhouse.training.features import FeatureTerms
+from stillhouse.training.choosing import Local, Teachers, load_folder
 from stillhouse.training.feeds import Feed
 from stillhouse.training.needs import teacher_folders
 from stillhouse.training.objective import Distillation, Objective
@@ -21,19 +20,15 @@ from stillhouse.training.policy_gradient import PolicyGradient
 from stillhouse.training.preference import Contrastive, DirectPreference
 from stillhouse.training.rollouts import RolloutFeed
 from stillhouse.training.stages import Stages
-from stillhouse.training.teachers.base import Teaching
-
-Taught = tuple[Teaching, FeatureTerms | None]
 
 
 def objective_of(job: Job, student: Trainable, rows: Sequence[Encoded] = ()) -> Objective:
     """What the recipe minimises, stage by stage. `rows`: all that is trained on or watched, for teachers that are asked once.
 
-    Stages that take the same signal from the same place share it. Raises RecipeError where teacher and student cannot be
-    compared, StopRequestedError where the run was asked to stop meanwhile.
+    Raises RecipeError where teacher and student cannot be compared, StopRequestedError where the run was asked to stop meanwhile.
     """
-    taught: dict[str, Taught] = {}
-    stages = [(share, _objective(job, student, rows, method, taught)) for share, method in job.recipe.methods()]
+    teachers = Teachers(job, student, rows)
+    stages = [(share, _objective(job, student, method, teachers)) for share, method in job.recipe.methods()]
     return stages[0][1] if len(stages) == 1 else Stages(stages)
 
 
@@ -57,19 +52,15 @@ def teacher_to_start_from(job: Job) -> Trainable | None:
     return load_folder(folders[0], recipe.student.kind) if folders and (recipe.student.init is not None or labels) else None
 
 
-def _objective(job: Job, student: Trainable, rows: Sequence[Encoded], method: Method, taught: dict[str, Taught]) -> Objective:
+def _objective(job: Job, student: Trainable, method: Method, teachers: Teachers) -> Objective:
     if isinstance(method, BlackBox):
         return Objective()
     if isinstance(method, Preference):
         if method.loss == "dpo":
             return DirectPreference(method)
         return Contrastive(method, Local(job, student, teacher_folders(job)[0]).live())
-    features_of = tuple(feature.json_bytes() for feature in method.features)
-    place = str((method.source, method.align, method.temperature, method.cache.json_bytes(), features_of))
-    if place not in taught:
-        taught[place] = teaching_of(job, student, rows, method)
-    teaching, features = taught[place]
     loss = _loss(method)
+    teaching, features = teachers.of(method)
     if method.rollouts is not None and method.rollouts.estimator == "policy-gradient" and loss is not None:
         return PolicyGradient(method, teaching, loss)
     return Distillation(method, teaching, loss, features)

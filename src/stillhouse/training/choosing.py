@@ -23,7 +23,7 @@ from stillhouse.training.caching import ensure_cache, entry_of, key_of, teacher_
 from stillhouse.training.features import FeatureTerms
 from stillhouse.training.inner_states import names_of
 from stillhouse.training.logprobs import api_teacher
-from stillhouse.training.needs import kind_of, teacher_folders
+from stillhouse.training.needs import LOCAL, kind_of, teacher_folders
 from stillhouse.training.objective import Distillation
 from stillhouse.training.packing import packer_of
 from stillhouse.training.teachers.aligned import AlignedTeacher
@@ -35,40 +35,79 @@ from stillhouse.training.teachers.mutual import MutualTeacher
 from stillhouse.training.teachers.several import SeveralTeachers
 
 
-def teaching_of(job: Job, student: Trainable, rows: Sequence[Encoded], method: WhiteBox) -> tuple[Teaching, FeatureTerms | None]:
-    """The teacher's side of a method, and the comparisons of inner states, sized for both networks.
+class Teachers:
+    """The teacher's side of every stage. Stages that take the same signal from the same place share it, and its weights."""
 
-    `rows`: all examples of the run, as the student reads them. Raises RecipeError where the two cannot be compared,
-    StopRequestedError where the run was asked to stop while a cache was built.
-    """
-    if method.align == "bytes":
-        return _aligned(job, student, method), None
-    if method.source == "api":
-        folder = job.signals_folder or job.work / "signals"
-        return api_teacher(folder, read_manifest(job.dataset_folder).fingerprint, student.tokenizer_hash(), rows), None
-    if method.source == "ema":
-        return AverageTeacher(student, decay=method.ema_decay), _features(job, method, student, shape_of(student.network))
-    if method.source == "mutual":
-        peer = _peer(job, student)
-        lessons = Distillation(method.model_copy(update={"features": ()}), LiveTeacher(student, frozen=False), ForwardKL())
-        teaching = MutualTeacher(peer, lessons, learning_rate=job.recipe.training.learning_rate)
-        return teaching, _features(job, method, student, shape_of(peer.network))
-    members = [Local(job, student, folder) for folder in teacher_folders(job)]
-    features = _features(job, method, student, members[0].shape) if method.features else None
-    if features is not None and features.aligned and members[0].reads_otherwise:
-        raise RecipeError(
-            "Teacher and student have different tokenizers, so their states cannot be compared token by token. Compare what "
-            "stands for a whole text (pooled, pkt, rkd_distance, rkd_angle, similarity_preserving), or give the student the "
-            "teacher's tokenizer."
-        )
-    teachings = [member.live() if method.source == "live" else member.cached(method, features, rows) for member in members]
-    if len(teachings) == 1:
-        return teachings[0], features
-    if features is not None:
-        raise RecipeError(
-            "Inner states are compared with one teacher's, and [[teacher.members]] names several. Keep one of the two."
-        )
-    return SeveralTeachers(job.recipe.teacher.members, teachings, job.recipe.teacher.combine), None
+    def __init__(self, job: Job, student: Trainable, rows: Sequence[Encoded]) -> None:
+        """`rows`: all examples of the run, as the student reads them."""
+        self._job = job
+        self._student = student
+        self._rows = rows
+        self._members = [Local(job, student, folder) for folder in teacher_folders(job)]
+        self._teachings: dict[str, Teaching] = {}
+        self._features: dict[str, FeatureTerms] = {}
+
+    def of(self, method: WhiteBox) -> tuple[Teaching, FeatureTerms | None]:
+        """A method's teacher, and the comparisons of inner states, sized for both networks.
+
+        Raises RecipeError where the two cannot be compared, StopRequestedError where the run was asked to stop while a cache was
+        built.
+        """
+        features = self._features_of(method) if method.features else None
+        place = [method.source, method.align, method.loss if method.align == "bytes" else ""]
+        if method.source == "cache":  # what it has to hold
+            kept = method.features if method.cache.states else ()
+            place += [method.cache.model_dump_json(), str(method.temperature), str([feature.json_bytes() for feature in kept])]
+        if method.source == "mutual":  # the peer learns by the method too
+            place.append(method.model_dump_json())
+        key = "|".join(place)
+        if key not in self._teachings:
+            self._teachings[key] = self._teaching_of(method, features)
+        return self._teachings[key], features
+
+    def _teaching_of(self, method: WhiteBox, features: FeatureTerms | None) -> Teaching:
+        job, student = self._job, self._student
+        if method.align == "bytes":
+            return _aligned(job, student, method)
+        if method.source == "api":
+            folder = job.signals_folder or job.work / "signals"
+            return api_teacher(folder, read_manifest(job.dataset_folder).fingerprint, student.tokenizer_hash(), self._rows)
+        if method.source == "ema":
+            return AverageTeacher(student, decay=method.ema_decay)
+        if method.source == "mutual":
+            return _mutual(job, student, method, self._members)
+        teachings = [
+            member.live() if method.source == "live" else member.cached(method, features, self._rows) for member in self._members
+        ]
+        if len(teachings) == 1:
+            return teachings[0]
+        return SeveralTeachers(job.recipe.teacher.members, teachings, job.recipe.teacher.combine)
+
+    def _features_of(self, method: WhiteBox) -> FeatureTerms:
+        """Their projections go on being trained where a later stage compares the same states."""
+        key = str([feature.json_bytes() for feature in method.features])
+        if key not in self._features:
+            (layers, width), (their_layers, their_width) = shape_of(self._student.network), self._shape(method)
+            seed = self._job.recipe.training.seed
+            self._features[key] = FeatureTerms(method.features, layers, their_layers, width, their_width, seed=seed)
+        features = self._features[key]
+        if features.aligned and method.source in LOCAL and self._members[0].reads_otherwise:
+            raise RecipeError(
+                "Teacher and student have different tokenizers, so their states cannot be compared token by token. Compare what "
+                "stands for a whole text (pooled, pkt, rkd_distance, rkd_angle, similarity_preserving), or give the student the "
+                "teacher's tokenizer."
+            )
+        return features
+
+    def _shape(self, method: WhiteBox) -> tuple[int, int]:
+        """Layers and width of the states it can give."""
+        if method.source == "ema" or not self._members:
+            return shape_of(self._student.network)
+        if len(self._members) > 1:
+            raise RecipeError(
+                "Inner states are compared with one teacher's, and [[teacher.members]] names several. Keep one of the two."
+            )
+        return shape_of(self._members[0].weights.network)
 
 
 _ALIGNED_BY: dict[str, Literal["ranks", "tokens"]] = {"ranked": "ranks", "top_k": "tokens"}
@@ -116,11 +155,6 @@ class Local:
             if self.job.recipe.training.pack:
                 packer_of(teacher)
         return teacher
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Layers and width of the states it can give."""
-        return shape_of(self.weights.network)
 
     @property
     def order(self) -> tuple[int, ...] | None:
@@ -175,19 +209,24 @@ def check_tokenizers(teacher: Trainable, student: Trainable) -> None:
         )
 
 
-def _features(job: Job, method: WhiteBox, student: Trainable, theirs: tuple[int, int]) -> FeatureTerms | None:
-    if not method.features:
-        return None
-    (layers, width), (their_layers, their_width) = shape_of(student.network), theirs
-    return FeatureTerms(method.features, layers, their_layers, width, their_width, seed=job.recipe.training.seed)
+def _mutual(job: Job, student: Trainable, method: WhiteBox, members: Sequence[Local]) -> MutualTeacher:
+    """The peer: the teacher's weights where the recipe names one, else a second student from other random numbers.
+
+    Its own lessons are the student's cross-entropy and forward KL, in the same shares.
+    """
+    if len(members) > 1:
+        raise RecipeError('source = "mutual" is between two networks, and [[teacher.members]] names several teachers. Keep one.')
+    if members and (members[0].reads_otherwise or members[0].order is not None):
+        raise RecipeError(
+            "The peer has a tokenizer of its own, or the labels in another order, and both learn from the same batches. Give the "
+            "student the peer's tokenizer, and its labels in that order ([student.config] labels)."
+        )
+    peer = members[0].weights if members else _second(job)
+    lessons = Distillation(method.model_copy(update={"features": ()}), LiveTeacher(student, frozen=False), ForwardKL())
+    return MutualTeacher(peer, lessons, learning_rate=method.peer_learning_rate or job.recipe.training.learning_rate)
 
 
-def _peer(job: Job, student: Trainable) -> Trainable:
-    """The teacher's weights where the recipe names one, else a second student from other random numbers."""
-    for folder in teacher_folders(job)[:1]:
-        peer = load_folder(folder, student.kind)
-        check_tokenizers(peer, student)
-        return peer
+def _second(job: Job) -> Trainable:
     examples = read_examples(job.dataset_folder, "train")
     build = STUDENTS.resolve(job.recipe.student.kind).build
     second: Trainable = build(

@@ -31,7 +31,8 @@ class Stages(Objective):
         return self
 
     def parameters(self) -> list[nn.Parameter]:
-        return [parameter for stage in self._stages for parameter in stage.parameters()]
+        """Those that stages share, once."""
+        return list({id(parameter): parameter for stage in self._stages for parameter in stage.parameters()}.values())
 
     def begin(self, step: int, steps: int) -> None:
         self._current = stage_at(self._ends, step, steps)
@@ -42,7 +43,8 @@ class Stages(Objective):
         return {"train/stage": float(self._current), **self.current.after_step(batches, metrics)}
 
     def state(self) -> Mapping[str, Tensor]:
-        return {f"{i}/{name}": tensor for i, stage in enumerate(self._stages) for name, tensor in stage.state().items()}
+        """What stages share is there once for each: a file of tensors may not hold one under two names, so copies."""
+        return {f"{i}/{name}": tensor.clone() for i, stage in enumerate(self._stages) for name, tensor in stage.state().items()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         for i, stage in enumerate(self._stages):
