@@ -22,10 +22,11 @@ from stillhouse.evaluation import Plan
 from stillhouse.evaluation.evaluating import Progress
 from stillhouse.grade import Report
 from stillhouse.jobs import local
-from stillhouse.jobs.augmenting import with_augmentation
+from stillhouse.jobs.augmenting import check_options, with_augmentation
 from stillhouse.jobs.comparing import Comparison, compare_with_teacher
 from stillhouse.jobs.evaluations import evaluate_models
-from stillhouse.jobs.planning import plan_training
+from stillhouse.jobs.planning import check_recipe, plan_training
+from stillhouse.jobs.watch import ENDED_STATES, settle_all
 from stillhouse.recipe import DataSource, Recipe, load_recipe
 from stillhouse.records import Record
 from stillhouse.run import Run
@@ -68,14 +69,21 @@ def distill(workspace: Workspace, recipe: Recipe, steps: Steps) -> Distilled:
     dataset = asyncio.run(make_dataset(workspace, recipe.data))
     steps.say(f"Dataset {dataset.name} {dataset.fingerprint[:19]}: {_counts(dataset)}")
     check_evaluation(workspace, recipe, dataset)
-    recipe = with_teacher(workspace, recipe, dataset, steps)
-    taught = with_augmentation(workspace, recipe, dataset, steps.say)
-    run = _train(workspace, recipe, taught, steps)
+    recipe, taught = prepare(workspace, recipe, dataset, steps)
+    run = _train(workspace, plan_training(workspace, recipe, taught, allow=steps.allow), steps)
     artifact = workspace.artifact(str(run.result["artifact"]))
     steps.say("Evaluating it on the test split.")
     report = asyncio.run(judge(workspace, recipe, dataset, artifact, steps.progress))
     comparison = compare_with_teacher(workspace, report, dataset)
     return Distilled(dataset=taught, run=run, model=artifact, report=report, comparison=comparison)
+
+
+def prepare(workspace: Workspace, recipe: Recipe, dataset: Dataset, steps: Steps) -> tuple[Recipe, Dataset]:
+    """What a recipe needs before its student: its teacher trained, its texts made. What is wrong with it is said before both."""
+    check_recipe(recipe)
+    check_options(recipe.data.augment)
+    recipe = with_teacher(workspace, recipe, dataset, steps)
+    return recipe, with_augmentation(workspace, recipe, dataset, steps.say)
 
 
 def with_teacher(workspace: Workspace, recipe: Recipe, dataset: Dataset, steps: Steps) -> Recipe:
@@ -90,22 +98,34 @@ def with_teacher(workspace: Workspace, recipe: Recipe, dataset: Dataset, steps: 
     known = _made_before(workspace, planned.spec["recipe"], dataset)
     if known is None:
         steps.say(f"Its teacher first: {wanted.name}.")
-        known = str(_submit(workspace, planned, steps).result["artifact"])
+        known = str(_train(workspace, planned, steps).result["artifact"])
     steps.say(f"The teacher is {known}.")
     return recipe.model_copy(update={"teacher": recipe.teacher.model_copy(update={"model": known})})
 
 
-def _train(workspace: Workspace, recipe: Recipe, dataset: Dataset, steps: Steps) -> Run:
-    return _submit(workspace, plan_training(workspace, recipe, dataset, allow=steps.allow), steps)
+def _train(workspace: Workspace, planned: Run, steps: Steps) -> Run:
+    """The run to its end: a new one, or one of the same recipe and data that was begun before and has not come to its end."""
+    run = _begun_before(workspace, planned)
+    if run is None:
+        run = planned
+        local.submit(workspace.store, workspace.settings, run)
+        steps.say(f"Run {run.id} has started.")
+    elif run.state in ENDED_STATES:
+        local.resume(workspace.store, workspace.settings, run)
+        steps.say(f"Run {run.id} goes on from step {run.step}.")
+    else:
+        steps.say(f"Run {run.id} is under way already.")
+    ended = steps.wait(run.id)
+    if ended.state != "succeeded":
+        raise TrainingError(f"Run {run.id} is {ended.state}. {ended.error or ''} Go on with: stillhouse train resume {run.id}")
+    return ended
 
 
-def _submit(workspace: Workspace, planned: Run, steps: Steps) -> Run:
-    local.submit(workspace.store, workspace.settings, planned)
-    steps.say(f"Run {planned.id} has started.")
-    run = steps.wait(planned.id)
-    if run.state != "succeeded":
-        raise TrainingError(f"Run {run.id} is {run.state}. {run.error or ''} Go on with: stillhouse train resume {run.id}")
-    return run
+def _begun_before(workspace: Workspace, planned: Run) -> Run | None:
+    """The newest run that says the same and was left off."""
+    runs = settle_all(workspace.store, workspace.settings.runs, "train")
+    left_off = [run for run in runs if run.spec == planned.spec and run.state not in ("succeeded", "failed")]
+    return left_off[0] if left_off else None
 
 
 def _made_before(workspace: Workspace, recipe: dict[str, Any], dataset: Dataset) -> str | None:
@@ -150,7 +170,8 @@ async def make_dataset(workspace: Workspace, source: DataSource) -> Dataset:
         shares=source.split, seed=source.seed, near_duplicates=None if files else 0.9, leaks="drop" if files else "fail"
     )
     version = build(source.name, collected, options, recipe={"data": source.model_dump(mode="json")})
-    return save(version, workspace.dataset_folder, workspace.store)
+    known = workspace.store.dataset(version.fingerprint)  # perhaps under another recipe's name for it
+    return known or save(version, workspace.dataset_folder, workspace.store)
 
 
 def check_evaluation(workspace: Workspace, recipe: Recipe, dataset: Dataset) -> None:

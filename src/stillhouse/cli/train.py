@@ -33,9 +33,13 @@ def run_(
     detach: Annotated[bool, typer.Option("--detach", help="Start it and come back at once.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Start a run in a process of its own and watch it; Ctrl-C stops the watching, not the run."""
+    """Start a run in a process of its own and watch it; Ctrl-C stops the watching, not the run.
+
+    A teacher that a recipe of its own makes is trained first, and texts that [data.augment] asks for are made.
+    """
     from stillhouse.jobs import local
     from stillhouse.jobs.planning import plan_training
+    from stillhouse.loop import Steps, prepare
     from stillhouse.recipe import load_recipe
 
     session: Session = ctx.obj
@@ -44,7 +48,9 @@ def run_(
     if name is None:
         raise UsageError(f"{recipe} names no dataset: say --dataset NAME, or make one with it: stillhouse distill {recipe}")
     workspace = session.workspace
-    run = plan_training(workspace, wanted, workspace.dataset(name), allow=allow or ())
+    steps = Steps(wait=lambda run_id: watch_run(session, run_id), say=session.say, allow=allow or ())
+    wanted, data = prepare(workspace, wanted, workspace.dataset(name), steps)
+    run = plan_training(workspace, wanted, data, allow=allow or ())
     local.submit(workspace.store, workspace.settings, run)
     session.say(f"Run {run.id} has started.")
     if detach:

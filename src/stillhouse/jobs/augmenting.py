@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence, Set
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from stillhouse import __version__
 from stillhouse.artifacts import load_manifest
 from stillhouse.curation import Version, save
 from stillhouse.curation.augmenting import Augmenter, Lexicon, Made, Ways
 from stillhouse.curation.build import in_order
-from stillhouse.dataset import Dataset, Example, example_id
+from stillhouse.dataset import SPLITS, Dataset, Example, example_id, strictest
 from stillhouse.errors import RecipeError
 from stillhouse.formats.examples import read_examples
 from stillhouse.jobs.planning import teacher_names
@@ -23,6 +25,7 @@ from stillhouse.jobs.speeds import load_classifier
 from stillhouse.prompts import prompt_hash
 from stillhouse.recipe import Augmentation, Recipe
 from stillhouse.students.base import WordTable, last_user_text
+from stillhouse.students.cards import Card
 from stillhouse.workspace import Workspace
 
 ASKED_AT_ONCE = 512
@@ -31,7 +34,8 @@ ASKED_AT_ONCE = 512
 def with_augmentation(workspace: Workspace, recipe: Recipe, dataset: Dataset, say: Callable[[str], None]) -> Dataset:
     """The dataset that the student learns from: itself, or a version with the texts that `[data.augment]` asks for.
 
-    Raises RecipeError where there is no local classifier to label them.
+    Of several teachers the first one labels. One that was made of the same before is taken as it is. Raises RecipeError where
+    there is no local classifier to label them.
     """
     wanted = recipe.data.augment
     if wanted is None:
@@ -41,44 +45,72 @@ def with_augmentation(workspace: Workspace, recipe: Recipe, dataset: Dataset, sa
         raise RecipeError(
             "[data.augment] makes texts that a teacher must label: set [teacher] model, or recipe, to a local classifier."
         )
+    made_of = {"augment": wanted.model_dump(mode="json"), "teacher": names[0], "code_version": __version__}
+    known = _made_before(workspace, dataset, made_of)
+    if known is not None:
+        say(f"The texts that were made before are taken: {known.name} {known.fingerprint[:19]}.")
+        return known
     folder = workspace.model_folder(names[0])
-    teacher = load_classifier(folder)
-    if teacher is None:
-        kind = load_manifest(folder).kind
-        raise RecipeError(f"[data.augment] is for classifiers, and the teacher '{names[0]}' is of kind '{kind}'.")
-    splits = {split: read_examples(workspace.dataset_folder(dataset.fingerprint), split) for split in dataset.counts}
-    train = splits.get("train", [])
+    teacher = _labeller(folder, names[0])
+    splits = {split: read_examples(workspace.dataset_folder(dataset.fingerprint), split) for split in SPLITS}
     taken = {_normal(last_user_text(example.messages)) for rows in splits.values() for example in rows}
-    made = make_texts([last_user_text(example.messages) for example in train], wanted, teacher, taken)
-    say(f"{len(made)} texts were made of {len(train)}; the teacher labels them.")
-    examples = labelled(made, train, teacher)
-    whole = in_order([example for rows in splits.values() for example in rows] + examples)
+    made = make_texts([last_user_text(example.messages) for example in splits["train"]], wanted, teacher, taken)
+    say(f"{len(made)} texts were made of {len(splits['train'])}; the teacher labels them.")
+    examples = labelled(made, splits["train"], teacher)
     version = Version(
         name=f"{dataset.name}-augmented",
-        examples=whole,
+        examples=in_order([example for rows in splits.values() for example in rows] + examples),
         removed=Counter(),
         parents=(dataset.fingerprint,),
-        recipe={"augment": wanted.model_dump(mode="json"), "teacher": names[0]},
+        recipe=made_of,
         teachers={**dataset.teachers, names[0]: dataset.teachers.get(names[0], 0) + len(examples)},
-        may_train=dict(dataset.may_train),
+        may_train=strictest(dataset.may_train, load_manifest(folder).may_train),
     )
     return save(version, workspace.dataset_folder, workspace.store)
 
 
+def check_options(wanted: Augmentation | None) -> None:
+    """Raises RecipeError where `[data.augment]` says how texts are made in words that nobody knows."""
+    if wanted is not None:
+        _ways(wanted)
+
+
+def _made_before(workspace: Workspace, dataset: Dataset, made_of: dict[str, Any]) -> Dataset | None:
+    for known in workspace.store.datasets(f"{dataset.name}-augmented"):
+        if known.parents == (dataset.fingerprint,) and known.recipe == made_of:
+            return known
+    return None
+
+
+def _labeller(folder: Path, name: str) -> Any:
+    """The teacher, if it gives a text one label."""
+    teacher, kind = load_classifier(folder), load_manifest(folder).kind
+    if teacher is None:
+        raise RecipeError(f"[data.augment] is for classifiers, and the teacher '{name}' is of kind '{kind}'.")
+    card = getattr(teacher, "card", None)  # a linear one has none, and one label a text
+    if isinstance(card, Card) and (card.objective not in ("classification", "regression") or card.labels.several):
+        what = f'of objective "{card.objective}"' + (" with several tasks" if card.labels.several else "")
+        raise RecipeError(f"[data.augment] makes single texts, each with one label, and the teacher '{name}' is {what}.")
+    return teacher
+
+
 def make_texts(texts: Sequence[str], wanted: Augmentation, teacher: Any, taken: Set[str]) -> list[Made]:
     """`factor` texts for each of `texts`, less those that are there already (`taken`, normalised) or came twice."""
+    unique: dict[str, Made] = {}
+    for made in Augmenter(texts, _lexicon(texts, teacher), _ways(wanted), seed=wanted.seed).make(wanted.factor * len(texts)):
+        if _normal(made.text) not in taken:
+            unique.setdefault(_normal(made.text), made)
+    return list(unique.values())
+
+
+def _ways(wanted: Augmentation) -> Ways:
     try:
-        ways = Ways.model_validate(wanted.options)
+        return Ways.model_validate(wanted.options)
     except ValidationError as exc:
         problems = "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in exc.errors())
         raise RecipeError(
             f"[data.augment.options] cannot be followed: {problems}. They are: {', '.join(Ways.model_fields)}."
         ) from exc
-    unique: dict[str, Made] = {}
-    for made in Augmenter(texts, _lexicon(texts, teacher), ways, seed=wanted.seed).make(wanted.factor * len(texts)):
-        if _normal(made.text) not in taken:
-            unique.setdefault(_normal(made.text), made)
-    return list(unique.values())
 
 
 def labelled(made: Sequence[Made], train: Sequence[Example], teacher: Any) -> list[Example]:

@@ -30,6 +30,9 @@ class Comparison(Record):
     student_parameters: int
     smaller: float
     """Teacher's parameters / student's."""
+    teacher_bytes: int | None = None
+    """Of its files."""
+    student_bytes: int | None = None
     texts_per_second: dict[str, float] = {}
     """Role -> texts a second in batches of 32 on 2 threads, for classifiers."""
     faster: float | None = None
@@ -56,6 +59,8 @@ def compare_with_teacher(workspace: Workspace, report: Report, dataset: Dataset)
         teacher_parameters=teacher.parameters,
         student_parameters=student.parameters,
         smaller=teacher.parameters / student.parameters,
+        teacher_bytes=teacher.size_bytes,
+        student_bytes=student.size_bytes,
         texts_per_second=speeds,
         faster=speeds["student"] / speeds["teacher"] if len(speeds) == 2 else None,
     )

@@ -38,8 +38,7 @@ def plan_training(workspace: Workspace, recipe: Recipe, dataset: Dataset, *, all
     """
     allowed = tuple(dict.fromkeys((*recipe.teacher.allow_training, *allow)))
     recipe = recipe.model_copy(update={"teacher": recipe.teacher.model_copy(update={"allow_training": allowed})})
-    check_kind(recipe)
-    check_length(recipe)
+    check_recipe(recipe)
     terms = dataset.may_train
     for teacher in check_folders(workspace, recipe):
         terms = strictest(terms, teacher.may_train)
@@ -56,6 +55,23 @@ def plan_training(workspace: Workspace, recipe: Recipe, dataset: Dataset, *, all
         spec={"recipe": recipe.model_dump(mode="json"), "dataset": dataset.fingerprint, "overridden": list(overridden)},
         steps=recipe.training.steps,
     )
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """What can be said of a recipe alone, its teacher perhaps still to be trained. Raises RecipeError, MissingExtraError."""
+    check_kind(recipe)
+    check_length(recipe)
+    teacher = recipe.teacher
+    if teacher.model is not None and teacher.members:
+        raise RecipeError("[teacher] names a model and several members: keep one of the two.")
+    if recipe.student.kind == "linear":
+        if any(isinstance(method, WhiteBox) for _, method in recipe.methods()):
+            raise RecipeError("A linear student learns from labels and has no scores to compare: use method.kind = 'black-box'.")
+        return
+    named = bool(teacher.model or teacher.members or teacher.recipe)
+    check_needs(recipe, local=named)
+    if recipe.student.init is not None and not named:
+        raise RecipeError("[student.init] takes weights over from a teacher: set [teacher] model to a local model.")
 
 
 def check_kind(recipe: Recipe) -> None:
@@ -98,25 +114,18 @@ def check_terms(terms: Mapping[str, str], allowed: Sequence[str]) -> tuple[str, 
 
 
 def check_folders(workspace: Workspace, recipe: Recipe) -> list[Artifact]:
-    """Base, tokenizer and teachers are where the recipe says, and the teachers can give what the method needs.
+    """Base, tokenizer and teachers are where the recipe says, teachers whose weights are needed on this machine.
 
     Returns the manifests of the teachers whose weights are learned from; none where only answers are.
     """
     for name in (recipe.student.base, recipe.student.tokenizer):
         if name:
             workspace.model_folder(name)
-    if recipe.student.kind == "linear":
-        if any(isinstance(method, WhiteBox) for _, method in recipe.methods()):
-            raise RecipeError("A linear student learns from labels and has no scores to compare: use method.kind = 'black-box'.")
-        return []
     names = teacher_names(recipe)
-    if names and needs_weights(recipe):
-        _refuse_remote(workspace, names)
-    check_needs(recipe, local=bool(names))
-    if not takes_weights(recipe):
+    if recipe.student.kind == "linear" or not takes_weights(recipe):
         return []
-    if recipe.student.init is not None and not names:
-        raise RecipeError("[student.init] takes weights over from a teacher: set [teacher] model to a local model.")
+    if needs_weights(recipe):
+        _refuse_remote(workspace, names)
     return [load_manifest(workspace.model_folder(name)) for name in names]
 
 
@@ -133,10 +142,8 @@ def keep_log_probabilities(workspace: Workspace, recipe: Recipe, dataset: Datase
 
 
 def teacher_names(recipe: Recipe) -> tuple[str, ...]:
-    """The recipe's teachers, one or several. Raises RecipeError where it names both, or one that is still to be trained."""
+    """The recipe's teachers, one or several. Raises RecipeError where there is only a recipe of one."""
     teacher = recipe.teacher
-    if teacher.model is not None and teacher.members:
-        raise RecipeError("[teacher] names a model and several members: keep one of the two.")
     if teacher.recipe is not None and teacher.model is None and not teacher.members:
         raise RecipeError(
             f"[teacher] recipe = '{teacher.recipe}' trains the teacher first: stillhouse distill does it, or do it yourself "

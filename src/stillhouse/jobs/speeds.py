@@ -6,14 +6,16 @@ For students that give an answer at once (classifiers). What a decoder takes dep
 from __future__ import annotations
 
 import statistics
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from stillhouse.artifacts import MANIFEST, load_manifest
 from stillhouse.chat import Message
 from stillhouse.students import STUDENTS
+from stillhouse.students.base import Classifier
 
 BATCH = 32
 """Texts asked at once."""
@@ -32,32 +34,40 @@ def texts_per_second(folders: Mapping[str, Path], chats: Sequence[Sequence[Messa
     classifiers = {role: student for role, student in students.items() if student is not None}
     if not classifiers or not asked:
         return {}
-    _use_threads(threads)
     seconds: dict[str, list[float]] = {role: [] for role in classifiers}
-    for batch in asked[:2]:
-        for student in classifiers.values():
-            student.answer(batch)
-    for _ in range(ROUNDS):
-        for role, student in classifiers.items():
-            began = time.perf_counter()
-            for batch in asked:
+    with threads_of_torch(threads):
+        for batch in asked[:2]:
+            for student in classifiers.values():
                 student.answer(batch)
-            seconds[role].append(time.perf_counter() - began)
+        for _ in range(ROUNDS):
+            for role, student in classifiers.items():
+                began = time.perf_counter()
+                for batch in asked:
+                    student.answer(batch)
+                seconds[role].append(time.perf_counter() - began)
     count = sum(map(len, asked))
     return {role: count / statistics.median(taken) for role, taken in seconds.items()}
 
 
-def load_classifier(folder: Path) -> Any | None:
+def load_classifier(folder: Path) -> Classifier | None:
     """The model in `folder`, ready to answer; None where it is no classifier."""
     if not (folder / MANIFEST).is_file():
         return None
     kind = STUDENTS.resolve(load_manifest(folder).kind)
-    return kind.load(folder) if hasattr(kind, "probabilities") else None
+    student: Classifier | None = kind.load(folder) if issubclass(kind, Classifier) else None
+    return student
 
 
-def _use_threads(threads: int) -> None:
-    import sys
-
+@contextmanager
+def threads_of_torch(count: int) -> Iterator[None]:
+    """`count` threads for torch where it is loaded, and as many as before afterwards."""
     torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(threads)
+    if torch is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -78,6 +78,17 @@ class Trainable(Student, Protocol):
 
 
 @runtime_checkable
+class Classifier(Protocol):
+    """A student that answers at once, with the likeliest of its labels."""
+
+    def answer(self, chats: Sequence[Sequence[Message]], *, max_tokens: int = 256) -> list[str]:
+        """The likeliest label of each chat, in order."""
+
+    def probabilities(self, chats: Sequence[Sequence[Message]]) -> list[dict[str, float]]:
+        """Label -> probability, for each chat; each sums to 1."""
+
+
+@runtime_checkable
 class WordTable(Protocol):
     """A student that knows words, and which of them are alike."""
 
