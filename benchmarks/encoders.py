@@ -99,7 +99,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "curriculum": {"method": {}, "training": {"curriculum": {"by": "length"}}},
     "average teacher (EMA)": {"method": {"source": "ema", "weight": 0.5, "ema_decay": 0.99}, "teacher": None},
     "mutual": {"method": {"source": "mutual", "weight": 0.5}, "teacher": None},
-    "mutual with the teacher": {"method": {"source": "mutual", "weight": 0.5}},
+    "mutual with the teacher": {"method": {"source": "mutual", "weight": 0.5, "peer_learning_rate": 1e-4}},
     "two teachers": {"method": {}, "teacher": "two"},
     "two teachers, by confidence": {"method": {}, "teacher": "two", "combine": "confidence"},
     "teacher assistant": {"method": {}, "teacher": "assistant"},
