@@ -39,7 +39,7 @@ from stillhouse.method import BlackBox
 from stillhouse.recipe import DataSource, Recipe, load_recipe
 from stillhouse.records import fingerprint
 from stillhouse.settings import Settings
-from stillhouse.students.base import Student  # before torch, so that its threads wait asleep
+from stillhouse.students.base import Classifier  # before torch, so that its threads wait asleep
 from stillhouse.training import train
 from stillhouse.workspace import Workspace
 
@@ -153,7 +153,7 @@ def _held_out(rows: Sequence[tuple[str, str]]) -> tuple[list[tuple[str, str]], l
     return parts
 
 
-def relabelled(examples: Sequence[Example], labels: str, teacher: Student) -> list[Example]:
+def relabelled(examples: Sequence[Example], labels: str, teacher: Classifier) -> list[Example]:
     """What a student learns from without distillation: the same texts, each with one label.
 
     gold: a made text has the label of the one that it comes from; words on their own have none, and keep the teacher's.
@@ -173,7 +173,7 @@ def _made(example: Example) -> bool:
     return "augmented" in example.metadata
 
 
-def answers(model: Student, examples: Sequence[Example]) -> list[str]:
+def answers(model: Classifier, examples: Sequence[Example]) -> list[str]:
     """The label that `model` gives each."""
     chats = [example.messages for example in examples]
     parts = [model.answer(chats[start : start + ASKED_AT_ONCE]) for start in range(0, len(chats), ASKED_AT_ONCE)]
@@ -295,7 +295,7 @@ class Bench:
         return self._workspace.dataset_folder(self._dataset(task).fingerprint)
 
     def _texts(self, task: str, name: str, seed: int, recipe: Recipe, teacher: Path) -> Path:
-        """The dataset with the texts that the recipe makes of it; made and labelled once for all who ask for the same."""
+        """The dataset with the texts that the recipe makes of it."""
         if recipe.data.augment is None:
             return self._folder(task)
         made = with_augmentation(self._workspace, recipe, self._dataset(task), lambda text: print(text, file=sys.stderr))
@@ -306,7 +306,9 @@ class Bench:
     def _relabelled(self, folder: Path, labels: str, teacher: Path, task: str) -> Path:
         target = self._work / f"{labels}-{folder.name}"
         if not target.exists():
-            examples = relabelled(read_examples(folder, "train"), labels, load_classifier(teacher))  # type: ignore[arg-type]
+            model = load_classifier(teacher)
+            assert model is not None
+            examples = relabelled(read_examples(folder, "train"), labels, model)
             write_dataset_folder(target, examples, name=f"{task}-{labels}")
         return target
 
