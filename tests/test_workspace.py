@@ -126,6 +126,7 @@ def test_a_package_without_a_model_is_refused(workspace: Workspace, name: str) -
         ("GPT2LMHeadModel", "causal"),
         ("T5ForConditionalGeneration", "seq2seq"),
         ("BertModel", "encoder"),
+        ("BertForSequenceClassification", "encoder"),
     ],
 )
 def test_the_kind_of_a_foreign_model_is_told_by_its_architecture(tmp_path: Path, architecture: str, kind: str) -> None:
@@ -133,3 +134,9 @@ def test_the_kind_of_a_foreign_model_is_told_by_its_architecture(tmp_path: Path,
     assert kind_of_model(tmp_path) == kind
     (tmp_path / "config.json").unlink()
     assert kind_of_model(tmp_path) == "causal"
+
+
+@pytest.mark.parametrize(("architecture", "kind"), [("T5WithLMHeadModel", "seq2seq"), ("T5ForSequenceClassification", "encoder")])
+def test_an_encoder_decoder_says_so_whatever_its_name(tmp_path: Path, architecture: str, kind: str) -> None:
+    (tmp_path / "config.json").write_text(f'{{"architectures": ["{architecture}"], "is_encoder_decoder": true}}')
+    assert kind_of_model(tmp_path) == kind

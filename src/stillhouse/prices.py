@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from stillhouse.chat import Usage
 from stillhouse.errors import FormatError
-from stillhouse.records import Record
+from stillhouse.records import Record, problems_of
 
 DEFAULT = Path(__file__).with_name("assets") / "prices.toml"
 MILLION = 1_000_000
@@ -80,8 +80,7 @@ def load_prices(path: Path) -> Prices:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise FormatError(f"{path} is not valid TOML: {exc}. Mend it, or remove it to get the shipped prices again.") from exc
     except ValidationError as exc:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in exc.errors())
-        raise FormatError(f"{path} cannot be read as prices. {problems}.") from exc
+        raise FormatError(f"{path} cannot be read as prices. {problems_of(exc)}.") from exc
 
 
 def _create(path: Path) -> None:

@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from stillhouse.errors import RecipeError
 from stillhouse.method import BlackBox, Method
-from stillhouse.records import Record
+from stillhouse.records import Record, problems_of
 
 _METHOD: TypeAdapter[Method] = TypeAdapter(Method)
 
@@ -225,8 +225,7 @@ def load_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as exc:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in exc.errors())
-        raise RecipeError(f"{path} cannot be run as written. {problems}.") from exc
+        raise RecipeError(f"{path} cannot be run as written. {problems_of(exc)}.") from exc
 
 
 def _find_teachers_recipe(content: dict[str, Any], path: Path) -> None:

@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 class Record(BaseModel):
@@ -31,3 +31,11 @@ def fingerprint(*parts: bytes) -> str:
         digest.update(len(part).to_bytes(8, "big"))
         digest.update(part)
     return f"sha256:{digest.hexdigest()}"
+
+
+def problems_of(error: ValidationError) -> str:
+    """What is wrong with each field: `training.steps: Input should be ... (got 0)`, one after the other."""
+    return "; ".join(
+        f"{'.'.join(map(str, each['loc']))}: {each['msg']} (got {each['input']!r})" if each["loc"] else each["msg"]
+        for each in error.errors()
+    )

@@ -184,3 +184,12 @@ class Wanted:
 
 def _like(bias_V: Tensor | None, hidden_NH: Tensor) -> Tensor | None:
     return None if bias_V is None else bias_V.to(hidden_NH.dtype)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether `device` multiplies bfloat16 itself."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    tell = getattr(torch.cpu, "get_capabilities", dict)  # older torch does not
+    able: dict[str, bool] = tell() if device.type == "cpu" else {}
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16") or able.get("bf16"))

@@ -187,6 +187,8 @@ def kind_of_model(folder: Path) -> str:
         architecture = str((config.get("architectures") or [""])[0])
     except (OSError, ValueError, AttributeError, LookupError):
         return "causal"
-    if architecture.endswith("ForConditionalGeneration"):
+    if architecture.endswith("Classification"):
+        return "encoder"
+    if config.get("is_encoder_decoder", architecture.endswith("ForConditionalGeneration")):
         return "seq2seq"
     return "causal" if not architecture or architecture.endswith(("ForCausalLM", "LMHeadModel")) else "encoder"

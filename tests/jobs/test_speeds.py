@@ -1,4 +1,4 @@
-"""What the speeds are of: classifiers alone, the same texts for each, torch's threads as they were. How fast is for benchmarks."""
+"""What the speeds are of: classifiers alone, the same texts for each, torch's threads as they were. No times here."""
 
 from __future__ import annotations
 

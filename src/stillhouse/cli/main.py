@@ -128,9 +128,10 @@ def _of_a_record(exc: ValueError) -> str:
         raise exc
     from pydantic import ValidationError  # loaded already: it raised
 
+    from stillhouse.records import problems_of
+
     assert isinstance(exc, ValidationError)
-    problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in exc.errors())
-    return f"{exc.title} cannot be made like that. {problems}."
+    return f"{exc.title} cannot be made like that. {problems_of(exc)}."
 
 
 if __name__ == "__main__":

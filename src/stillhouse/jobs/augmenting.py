@@ -24,6 +24,7 @@ from stillhouse.jobs.planning import teacher_names
 from stillhouse.jobs.speeds import load_classifier
 from stillhouse.prompts import prompt_hash
 from stillhouse.recipe import Augmentation, Recipe
+from stillhouse.records import problems_of
 from stillhouse.students.base import WordTable, last_user_text
 from stillhouse.students.cards import Card
 from stillhouse.workspace import Workspace
@@ -107,9 +108,8 @@ def _ways(wanted: Augmentation) -> Ways:
     try:
         return Ways.model_validate(wanted.options)
     except ValidationError as exc:
-        problems = "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in exc.errors())
         raise RecipeError(
-            f"[data.augment.options] cannot be followed: {problems}. They are: {', '.join(Ways.model_fields)}."
+            f"[data.augment.options] cannot be followed: {problems_of(exc)}. They are: {', '.join(Ways.model_fields)}."
         ) from exc
 
 

@@ -13,42 +13,36 @@ from typing import Any, Literal
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import AutoModel, AutoModelForSequenceClassification, AutoModelForTokenClassification
 
 from stillhouse.dataset import Example
-from stillhouse.errors import RecipeError, UsageError
+from stillhouse.errors import RecipeError
 from stillhouse.recipe import Adapter
 from stillhouse.recipe import Student as StudentSpec
-from stillhouse.students.adapting import adapt, save_network
+from stillhouse.records import problems_of
+from stillhouse.students.adapting import adapt
 from stillhouse.students.base import refuse_unsafe_files
 from stillhouse.students.building import config_from_scratch, with_dropout
-from stillhouse.students.cards import CARD, Card, card_of, load_card
+from stillhouse.students.cards import card_of
+from stillhouse.students.encoder_folders import (
+    EncoderCard,
+    auto_of,
+    pretrained,
+    read_encoder,
+    reader_of,
+    with_labels,
+    write_encoder,
+)
 from stillhouse.students.folders import load_config, load_tokenizer
-from stillhouse.students.initialising.encoders import start_compact, start_plain, vocabulary_of
+from stillhouse.students.initialising.encoders import embeddings_of, start_compact, start_plain, vocabulary_of
 from stillhouse.students.initialising.resizing import resized
-from stillhouse.students.labels import LabelSet
+from stillhouse.students.lexicon import words_alike
 from stillhouse.students.networks.compact import Compact, CompactShape
-from stillhouse.students.networks.readers import Mean, Plain, Reader
+from stillhouse.students.networks.readers import Plain, Reader
 from stillhouse.students.options import EncoderOptions, read_options
 from stillhouse.students.reading import ReadingStudent
 from stillhouse.students.states import real_tokens, with_states
 from stillhouse.tensors import Batch, States, Wanted
-
-HEAD = "head.safetensors"
-"""The last layer of an encoder that pools by the mean: its body's file holds no head."""
-WEIGHTS = "model.safetensors"
-
-
-class EncoderCard(Card):
-    """And how the network is made."""
-
-    architecture: Literal["transformers", "compact"] = "transformers"
-    pooling: Literal["mean", "cls"] = "cls"
-    shape: CompactShape | None = None
-    """Of a compact network."""
 
 
 class EncoderStudent(ReadingStudent):
@@ -101,23 +95,19 @@ class EncoderStudent(ReadingStudent):
     def load(cls, folder: Path) -> EncoderStudent:
         """What `save` wrote, or a classifier that transformers saved. Raises UsageError for anything else."""
         refuse_unsafe_files(folder)
-        card = load_card(EncoderCard, folder) if (folder / CARD).is_file() else _foreign_card(folder)
-        tokenizer = load_tokenizer(folder)
-        student = cls(_load_compact(card, folder) if card.shape is not None else _load_reader(card, folder), tokenizer, card)
+        card, network = read_encoder(folder)
+        student = cls(network, load_tokenizer(folder), card)
         student.network.eval()
         return student
 
     def save(self, folder: Path) -> None:
         """Weights as safetensors, configuration, tokenizer, and `student.json` with what they do not say."""
-        folder.mkdir(parents=True, exist_ok=True)
-        if isinstance(self.network, Compact):
-            save_file({name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}, folder / WEIGHTS)
-        else:
-            save_network(self.network.body, folder)
-        if isinstance(self.network, Mean):
-            save_file({name: tensor.contiguous() for name, tensor in self.network.last.state_dict().items()}, folder / HEAD)
+        write_encoder(self.card, self.network, folder)
         self.tokenizer.save_pretrained(folder)
-        (folder / CARD).write_text(self.card.model_dump_json(indent=1), encoding="utf-8")
+
+    def words_alike(self) -> dict[str, tuple[str, ...]]:
+        """Word -> the words most like it, by the input embeddings; the most frequent word first."""
+        return words_alike(self.tokenizer, embeddings_of(self.network))
 
     def _states(self, batch: Batch, wanted: Wanted | None) -> tuple[Tensor, States | None]:
         if not wanted:
@@ -141,12 +131,12 @@ def _from_transformers(
         config = config_from_scratch(shape, tokenizer, "encoder", '"bert", "distilbert" or "roberta"', {})
     else:
         config = load_config(base_folder)
-    config = _with_labels(with_dropout(config, dropout), card)
-    auto = _auto(card)
-    body = auto.from_config(config, dtype=torch.float32) if base_folder is None else _pretrained(auto, base_folder, config, card)
+    config = with_labels(with_dropout(config, dropout), card)
+    auto = auto_of(card)
+    body = auto.from_config(config, dtype=torch.float32) if base_folder is None else pretrained(auto, base_folder, config, card)
     if len(tokenizer) > config.vocab_size:
         raise RecipeError(f"The tokenizer has {len(tokenizer)} tokens, and the network has room for {config.vocab_size}.")
-    return EncoderStudent(_reader(body, card), tokenizer, card)
+    return EncoderStudent(reader_of(body, card), tokenizer, card)
 
 
 def _adapt(network: Any, adapter: Adapter, seed: int) -> None:
@@ -156,90 +146,6 @@ def _adapt(network: Any, adapter: Adapter, seed: int) -> None:
     body = network.body
     heads = [name for name, _ in body.named_children() if name != body.base_model_prefix] if isinstance(network, Plain) else []
     adapt(body, adapter, seed=seed, whole=heads)
-
-
-def _reader(body: Any, card: EncoderCard) -> Reader:
-    return Mean(body, card.size) if _averages(card) else Plain(body)
-
-
-def _averages(card: EncoderCard) -> bool:
-    return card.pooling == "mean" and card.objective != "tokens"
-
-
-def _auto(card: EncoderCard) -> Any:
-    """The class of transformers that makes this network."""
-    if _averages(card):
-        return AutoModel
-    return AutoModelForTokenClassification if card.objective == "tokens" else AutoModelForSequenceClassification
-
-
-def _with_labels(config: Any, card: EncoderCard) -> Any:
-    """`config` with the labels' names, for whoever loads the folder without us."""
-    names = card.labels.names if card.size > 1 else ("LABEL_0",)
-    config.num_labels = len(names)
-    config.id2label = dict(enumerate(names))
-    config.label2id = {name: number for number, name in enumerate(names)}
-    config.problem_type = "regression" if card.objective == "regression" else "single_label_classification"
-    return config
-
-
-def _pretrained(auto: Any, folder: Path, config: Any, card: EncoderCard) -> Any:
-    """The weights in `folder`; a head they do not have, or have for other labels, is random."""
-    network, notes = _load(auto, folder, config, ignore_mismatched_sizes=True)
-    body = f"{network.base_model_prefix}."
-    missing = [key for key in notes["missing_keys"] if (key.startswith(body) or _averages(card)) and ".pooler." not in f".{key}"]
-    if missing:
-        raise UsageError(f"The model in {folder} is not whole: {len(missing)} weights are missing, {min(missing)} among them.")
-    return network
-
-
-def _load_reader(card: EncoderCard, folder: Path) -> Reader:
-    """The network that `save` wrote. Raises UsageError where a weight is missing."""
-    network, notes = _load(_auto(card), folder, _with_labels(load_config(folder), card))
-    averages = _averages(card)
-    missing = sorted(key for key in notes["missing_keys"] if not (averages and key.startswith("pooler.")))
-    if missing:
-        raise UsageError(f"The model in {folder} is not whole: {len(missing)} weights are missing, {missing[0]} among them.")
-    reader = _reader(network, card)
-    if averages:
-        try:
-            reader.last.load_state_dict(load_file(folder / HEAD))
-        except (OSError, RuntimeError, SafetensorError) as exc:
-            raise UsageError(f"The head in {folder} cannot be loaded ({HEAD}): {exc}.") from exc
-    return reader
-
-
-def _load(auto: Any, folder: Path, config: Any, **options: Any) -> tuple[Any, dict[str, Any]]:
-    try:
-        network, notes = auto.from_pretrained(
-            folder,
-            config=config,
-            local_files_only=True,
-            use_safetensors=True,
-            dtype=torch.float32,
-            output_loading_info=True,
-            **options,
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as exc:
-        raise UsageError(f"The model in {folder} cannot be loaded: {exc}.") from exc
-    return network, notes
-
-
-def _foreign_card(folder: Path) -> EncoderCard:
-    """The card of a classifier that was trained elsewhere, by its configuration. Raises UsageError for another kind of model."""
-    config = load_config(folder)
-    architecture = str((getattr(config, "architectures", None) or ["?"])[0])
-    if not architecture.endswith(("ForSequenceClassification", "ForTokenClassification")):
-        raise UsageError(
-            f"{folder} holds no classifier but a {architecture}. "
-            'Train one from it: [student] kind = "encoder", base = its folder.'
-        )
-    labels = LabelSet(by_task={"": tuple(config.id2label[number] for number in range(config.num_labels))})
-    if architecture.endswith("ForTokenClassification"):
-        return EncoderCard(objective="tokens", labels=labels)
-    if config.num_labels == 1:
-        return EncoderCard(objective="regression")
-    return EncoderCard(labels=labels)
 
 
 def _pooling_of(options: EncoderOptions, base_folder: Path | None, teacher: Any) -> Literal["mean", "cls"]:
@@ -303,8 +209,8 @@ def _from_teacher(
         raise RecipeError(
             f"The teacher is {teacher.card.architecture} and pools by {teacher.card.pooling}: the student must, too."
         )
-    config = _with_labels(with_dropout(resized(theirs, {**shape, "vocab_size": len(tokenizer)}), dropout), card)
-    reader = _reader(_auto(card).from_config(config, dtype=torch.float32), card)
+    config = with_labels(with_dropout(resized(theirs, {**shape, "vocab_size": len(tokenizer)}), dropout), card)
+    reader = reader_of(auto_of(card).from_config(config, dtype=torch.float32), card)
     start_plain(teacher, reader, init, examples, vocabulary)
     return EncoderStudent(reader, tokenizer, card)
 
@@ -316,17 +222,6 @@ def _compact(card: EncoderCard, shape: dict[str, Any], tokenizer: Any, dropout: 
     try:
         made = CompactShape.model_validate({"vocab_size": len(tokenizer), **shape})
     except ValidationError as exc:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors())
-        raise RecipeError(f"[student.config] does not shape a compact encoder: {problems}.") from exc
+        raise RecipeError(f"[student.config] does not shape a compact encoder: {problems_of(exc)}.") from exc
     card = card.model_copy(update={"shape": made})
     return EncoderStudent(Compact(made, card.size, each_token=card.objective == "tokens", dropout=dropout), tokenizer, card)
-
-
-def _load_compact(card: EncoderCard, folder: Path) -> Compact:
-    assert card.shape is not None
-    network = Compact(card.shape, card.size, each_token=card.objective == "tokens")
-    try:
-        network.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, RuntimeError, SafetensorError) as exc:
-        raise UsageError(f"The model in {folder} cannot be loaded: {exc}.") from exc
-    return network

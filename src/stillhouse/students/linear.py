@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # c
 
 from stillhouse.chat import Message
 from stillhouse.errors import RecipeError, TrainingError, UsageError
-from stillhouse.records import Record
+from stillhouse.records import Record, problems_of
 from stillhouse.students.base import last_user_text, refuse_unsafe_files
 
 MODEL_FILE = "model.skops"
@@ -55,8 +55,7 @@ class LinearStudent:
         try:
             options = LinearOptions.model_validate(config)
         except ValidationError as exc:
-            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors())
-            raise RecipeError(f"[student.config] does not shape a linear student: {problems}.") from exc
+            raise RecipeError(f"[student.config] does not shape a linear student: {problems_of(exc)}.") from exc
         if len(set(labels)) < 2:
             raise TrainingError(
                 f"A linear student tells labels apart and needs at least two; the train split has {len(set(labels))}."

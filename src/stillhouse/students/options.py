@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from stillhouse.errors import RecipeError
-from stillhouse.records import Record
+from stillhouse.records import Record, problems_of
 
 Objective = Literal["classification", "pair", "regression", "tokens"]
 """classification: one label a text. pair: one label for two texts. regression: one number a text. tokens: one label a word."""
@@ -47,8 +47,7 @@ def read_options(kind: type[Options], config: dict[str, Any]) -> tuple[Options, 
     try:
         options = kind.model_validate(own)
     except ValidationError as exc:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in exc.errors())
-        raise RecipeError(f"[student.config] does not shape this student: {problems}.") from exc
+        raise RecipeError(f"[student.config] does not shape this student: {problems_of(exc)}.") from exc
     if options.heads == "task" and options.objective not in ("classification", "pair"):
         raise RecipeError(f'[student.config] heads = "task" is for labels of texts, and objective is "{options.objective}".')
     if options.heads == "task" and options.labels:

@@ -18,10 +18,12 @@ from torch import Tensor
 from stillhouse.dataset import Example
 from stillhouse.errors import RecipeError, UsageError
 from stillhouse.recipe import Student as StudentSpec
+from stillhouse.records import problems_of
 from stillhouse.students.base import refuse_unsafe_files
 from stillhouse.students.cards import CARD, Card, card_of, load_card
 from stillhouse.students.folders import load_tokenizer
 from stillhouse.students.initialising.encoders import table_of, vocabulary_of
+from stillhouse.students.lexicon import words_alike
 from stillhouse.students.networks.table import Table, TableShape
 from stillhouse.students.options import ReadingOptions, read_options
 from stillhouse.students.reading import ReadingStudent
@@ -96,6 +98,10 @@ class StaticStudent(ReadingStudent):
         self.tokenizer.save_pretrained(folder)
         (folder / CARD).write_text(self.card.model_dump_json(indent=1), encoding="utf-8")
 
+    def words_alike(self) -> dict[str, tuple[str, ...]]:
+        """Word -> the words most like it, by the table; the most frequent word first."""
+        return words_alike(self.tokenizer, self.network.rows.weight)
+
     def _states(self, batch: Batch, wanted: Wanted | None) -> tuple[Tensor, States | None]:
         if wanted and (wanted.hidden or wanted.attention or wanted.relations):
             raise UsageError("A static student has no layers: compare its pooled states, or its distribution alone.")
@@ -123,5 +129,4 @@ def _shape(sizes: dict[str, Any], vocabulary: int) -> TableShape:
     try:
         return TableShape.model_validate({"vocab_size": vocabulary, **sizes})
     except ValidationError as exc:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors())
-        raise RecipeError(f"[student.config] does not shape a static student: {problems}.") from exc
+        raise RecipeError(f"[student.config] does not shape a static student: {problems_of(exc)}.") from exc

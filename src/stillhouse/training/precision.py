@@ -6,13 +6,14 @@ Autocast, not half-precision weights: the optimizer's small steps would be round
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
 
 import torch
 
 from stillhouse.errors import RecipeError
+from stillhouse.tensors import has_bfloat16
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -30,13 +31,21 @@ def autocast_of(precision: Precision, device: torch.device) -> Callable[[], Abst
     return lambda: torch.autocast(device.type, dtype=torch.bfloat16)
 
 
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether `device` multiplies bfloat16 itself."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    tell = getattr(torch.cpu, "get_capabilities", dict)  # older torch does not
-    able: dict[str, Any] = tell() if device.type == "cpu" else {}
-    return bool(able.get("avx512_bf16") or able.get("amx_bf16") or able.get("bf16"))
+@contextmanager
+def attention_written_out(network: Any, precision: Precision, device: torch.device) -> Iterator[None]:
+    """In half precision on a CPU, attention as plain products while a transformers network learns: the fused kernel's backward
+    pass takes 1.5 to 2 times as long there (docs/log.md). The network is given back as it came.
+    """
+    config = getattr(network, "config", None)
+    fused = getattr(config, "_attn_implementation", None) == "sdpa"
+    if not fused or device.type != "cpu" or precision == "float32" or not has_bfloat16(device):
+        yield
+        return
+    network.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        network.set_attn_implementation("sdpa")
 
 
 def keep_fewer_activations(network: Any) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-SLICE = 1024
+from stillhouse.tensors import has_bfloat16
+
+SLICE = 4096
 """Tokens that the teacher reads at once, each as a text of its own."""
 
 
@@ -25,7 +27,8 @@ def components(known_VX: Tensor, size: int) -> Tensor:
 def said_alone(teacher: Any, tokens: list[int]) -> Tensor:
     """What the teacher makes of each token as a text of its own, its special tokens around it: the state its head reads, VxH.
 
-    That is what Model2Vec makes static embeddings of: more than the table knows, because all layers have seen it.
+    That is what Model2Vec makes static embeddings of: more than the table knows, because all layers have seen it. Products are
+    in bfloat16 where the processor is made for it: a start need not be exact.
     """
     around = teacher.tokenizer.backend_tokenizer.encode("").ids
     before, after = around[:1], around[1:]
@@ -33,14 +36,14 @@ def said_alone(teacher: Any, tokens: list[int]) -> Tensor:
         torch.tensor([[*before, token, *after] for token in tokens[start : start + SLICE]])
         for start in range(0, len(tokens), SLICE)
     ]
-    was = teacher.network.training
+    was, device = teacher.network.training, next(teacher.network.parameters()).device
     teacher.network.eval()
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_bfloat16(device)):
             states = [teacher.network({"input_ids": row, "attention_mask": torch.ones_like(row)}) for row in rows]
     finally:
         teacher.network.train(was)
-    return torch.cat([state if state.dim() == 2 else state.mean(dim=1) for state in states]).clone()
+    return torch.cat([state if state.dim() == 2 else state.mean(dim=1) for state in states]).float().clone()
 
 
 def alike_in_size(parts: list[Tensor]) -> Tensor:

@@ -114,15 +114,26 @@ def _copy_head(theirs: torch.nn.Linear, ours: torch.nn.Linear, width: Tensor) ->
             ours.bias.copy_(theirs.bias)
 
 
+def embeddings_of(network: Any) -> Tensor:
+    """What a reader's layers get of each token: VxH, without a gradient."""
+    body = network.body
+    with torch.no_grad():
+        whole_VH: Tensor = body.widen(body.tokens.weight) if isinstance(body, Compact) else _table_of(body)
+    return whole_VH.detach()
+
+
+def _table_of(body: Any) -> Tensor:
+    weight_VH: Tensor = body.base_model.get_input_embeddings().weight
+    return weight_VH
+
+
 def table_of(teacher: Any, init: Initialisation, vocabulary: Tensor | None, size: int) -> Tensor:
     """A table of `size` columns that is not copied, for students without layers: V x `size`, with a mean square of 1."""
-    body = teacher.network.body
-    with torch.no_grad():
-        whole = body.widen(body.tokens.weight) if isinstance(body, Compact) else body.base_model.get_input_embeddings().weight
+    whole = embeddings_of(teacher.network)
     tokens = torch.arange(len(whole)) if vocabulary is None else vocabulary
     if init.embeddings == "copy":
         raise RecipeError('[student.init] embeddings = "copy": a static table is made anew. Take "outputs", or "pca".')
-    return _narrow(teacher, init, whole.detach(), tokens, size)
+    return _narrow(teacher, init, whole, tokens, size)
 
 
 def _narrow(teacher: Any, init: Initialisation, table_VH: Tensor, tokens: Tensor, size: int) -> Tensor:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from stillhouse.records import Record
@@ -34,6 +34,12 @@ class CompactShape(Record):
     norm: Literal["post", "pre"] = "post"
     """post: sums are normed, as in BERT (Devlin et al. 2019). pre: what each part reads, and the last sum (Xiong et al. 2020)."""
     model_type: str = "compact"
+
+    @model_validator(mode="after")
+    def _heads_are_whole(self) -> CompactShape:
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(f"hidden_size {self.hidden_size} is no multiple of num_attention_heads {self.num_attention_heads}")
+        return self
 
 
 class Attention(nn.Module):
@@ -97,8 +103,6 @@ class Compact(Reader):
         self.config = shape
         self.each_token = each_token
         width = shape.hidden_size
-        if width % shape.num_attention_heads:
-            raise ValueError(f"hidden_size {width} is no multiple of num_attention_heads {shape.num_attention_heads}")
         self.tokens = nn.Embedding(shape.vocab_size, shape.embedding_size)
         self.positions = nn.Embedding(shape.max_position_embeddings, width)
         self.widen = nn.Linear(shape.embedding_size, width, bias=False) if shape.embedding_size != width else nn.Identity()
