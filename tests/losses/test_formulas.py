@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from stillhouse.losses.base import Target
-from stillhouse.losses.sampled import Sampled
 from stillhouse.losses.taid import TAID
 from tests.losses.cases import N, V, build, by_autograd, counted, scores, target
 
@@ -107,7 +106,7 @@ def test_a_student_without_tail_mass_keeps_the_teachers_tail_as_it_is() -> None:
 def test_sampled_gradients_have_the_forward_kls_as_their_mean() -> None:
     draws, samples, given = 2000, 4, target()
     assert given.log_probs_NV is not None
-    loss, log_q_NV = Sampled(samples=samples, seed=11), scores(0).log_softmax(-1)
+    loss, log_q_NV = build("sampled", samples=samples), scores(0).log_softmax(-1)
     _, expected_NV = by_autograd(build("forward_kl"), scores(0), given)
     mean_NV = torch.stack([loss.value_and_gradient(log_q_NV, given)[1] for _ in range(draws)]).mean(dim=0)
     p_NV = given.log_probs_NV.exp()
@@ -124,12 +123,13 @@ def test_sampled_of_counts_that_are_the_probabilities_is_the_forward_kl() -> Non
     assert torch.allclose(gradient_NV, exact_NV)
 
 
-def test_sampled_draws_go_on_where_a_checkpoint_was_taken() -> None:
-    first, second = Sampled(seed=3), Sampled(seed=3)
-    first(scores(0), target())
-    second.load_state(first.state())
-    assert torch.equal(first(scores(0), target()), second(scores(0), target()))
-    assert not torch.equal(first(scores(0), target()), Sampled(seed=4)(scores(0), target()))
+def test_sampled_draws_anew_each_time_by_the_random_numbers_that_a_step_begins_with() -> None:
+    loss = build("sampled")
+    first_N, second_N = loss(scores(0), target()), loss(scores(0), target())
+    assert not torch.equal(first_N, second_N)
+    torch.manual_seed(0)
+    assert torch.equal(loss(scores(0), target()), first_N)
+    assert loss.state() == {}
 
 
 def test_taid_starts_near_the_student_and_ends_at_the_teacher() -> None:

@@ -8,8 +8,6 @@ Shapes: N rows, V vocabulary, K different tokens that were drawn; q the student,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
@@ -18,16 +16,15 @@ from stillhouse.signal import Signal
 
 
 class Sampled(Loss):
-    """sum_K c (log c - log q). From a dense target it draws `samples` tokens a row itself, anew at each call."""
+    """sum_K c (log c - log q). From a dense target it draws `samples` tokens a row itself, anew at each call, with torch's own
+    random numbers: training starts them anew in each step, so there is nothing here to resume."""
 
     needs: Signal = "samples"
 
-    def __init__(self, samples: int = 50, seed: int = 0) -> None:
+    def __init__(self, samples: int = 50) -> None:
         if samples < 1:
             raise ValueError(f"Sampled: samples must be at least 1, not {samples!r}.")
         self._samples = samples
-        self._seed = seed
-        self._calls = 0
 
     def value(self, log_q_NV: Tensor, target: Target) -> Tensor:
         """loss_N in nats. Raises ValueError for a target that has neither draws nor a distribution to draw from."""
@@ -40,13 +37,6 @@ class Sampled(Loss):
         loss_N = (torch.xlogy(share_NK, share_NK) - share_NK * log_q_NV.gather(-1, ids_NK)).sum(dim=-1)
         return loss_N, log_q_NV.exp().scatter_add_(-1, ids_NK, -share_NK)
 
-    def state(self) -> Mapping[str, float]:
-        """How often it has drawn: the next draws follow from it."""
-        return {"calls": self._calls}
-
-    def load_state(self, state: Mapping[str, float]) -> None:
-        self._calls = int(state["calls"])
-
     def _drawn(self, target: Target, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """ids_NK and shares_NK that sum to 1 in each row; all 0 in a row of which nothing was drawn."""
         if target.ids_NK is not None and target.counts_NK is not None:
@@ -58,9 +48,7 @@ class Sampled(Loss):
 
     def _draw(self, log_p_NV: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """The different tokens that were drawn come first, each with all of its counts; the places left over have count 0."""
-        generator = torch.Generator(log_p_NV.device).manual_seed(self._seed * 1_000_003 + self._calls)
-        self._calls += 1
-        drawn_NK = torch.multinomial(log_p_NV.exp(), self._samples, replacement=True, generator=generator)
+        drawn_NK = torch.multinomial(log_p_NV.exp(), self._samples, replacement=True)
         ids_NK = drawn_NK.sort(dim=-1).values
         first_NK = torch.ones_like(ids_NK, dtype=torch.bool)
         first_NK[:, 1:] = ids_NK[:, 1:] != ids_NK[:, :-1]
