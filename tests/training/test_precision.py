@@ -167,3 +167,13 @@ def test_the_average_is_what_is_watched_and_saved_and_resumes_exactly(tmp_path: 
     second = run(plan, tmp_path / "data", tmp_path / "parts")
     assert {**first.curve, **second.curve} == whole.curve
     assert weights_hash(tmp_path / "parts") == weights_hash(tmp_path / "whole")
+
+
+def test_attention_is_written_out_while_a_student_learns_in_half_precision_and_fused_again_after(
+    tmp_path: Path, native: None
+) -> None:
+    network = CausalStudent.build(tiny_spec(write_tokenizer(tmp_path)), seed=1).network
+    for asked, inside in (("bfloat16", "eager"), ("float32", "sdpa")):
+        with precision.attention_written_out(network, asked, CPU):  # type: ignore[arg-type]
+            assert network.config._attn_implementation == inside
+        assert network.config._attn_implementation == "sdpa"

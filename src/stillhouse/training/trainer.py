@@ -33,7 +33,7 @@ from stillhouse.training.lineage import check_terms, finished, run_identity, wri
 from stillhouse.training.needs import check_needs, teacher_folders
 from stillhouse.training.objective import Objective, Window
 from stillhouse.training.packing import check_packable, packer_of
-from stillhouse.training.precision import autocast_of, keep_fewer_activations
+from stillhouse.training.precision import attention_written_out, autocast_of, keep_fewer_activations
 from stillhouse.training.schedule import rate_of, steps_of
 from stillhouse.training.state import RunState, seed_from
 from stillhouse.training.stepping import NotFiniteError, Stepper, cut
@@ -66,7 +66,8 @@ def _train(job: Job, dataset: Dataset, ranks: Ranks) -> Path | None:
         begun = begin(job)
     if ranks.any(begun is None) or begun is None:
         return None
-    metrics = Trainer(job, *begun, run_identity(job, dataset), ranks).run()
+    with attention_written_out(begun.student.network, job.recipe.training.precision, ranks.device):
+        metrics = Trainer(job, *begun, run_identity(job, dataset), ranks).run()
     if metrics is None:
         return None
     if ranks.first:
@@ -76,6 +77,7 @@ def _train(job: Job, dataset: Dataset, ranks: Ranks) -> Path | None:
 
 
 def _check_fits(job: Job, ranks: Ranks) -> None:
+    steps_of(job.recipe.training, 1)  # said in one way: before a teacher is asked for hours
     if job.recipe.training.pack:
         check_packable(job.recipe)
     mutual = any(isinstance(method, WhiteBox) and method.source == "mutual" for _, method in job.recipe.methods())
@@ -178,22 +180,23 @@ class Trainer:
 
     @torch.no_grad()
     def _evaluate(self) -> dict[str, float]:
-        """The objective on the valid split, normalised as in training. Nothing where the split is empty."""
-        size = self._options.batch_size
-        batches = [self._valid[start : start + size] for start in range(0, len(self._valid), size)]
-        total, weight = 0.0, 0.0
+        """The objective on the valid split as one window, however it is cut. Nothing where no row of it counts."""
+        size, ranks = self._options.batch_size, self._ranks
+        parts = [self._valid[start : start + size] for start in range(0, len(self._valid), size)]
+        batches = [self._student.collate(rows) for rows in cut(parts[ranks.rank :: ranks.world], self._stepper.limit)]
+        mine = Window.of(batches)
+        window = Window(*ranks.sum([mine.rows, mine.examples]))
+        if not window.rows:
+            return {}
+        total = torch.zeros((), device=ranks.device)
+        self._seed(1 + ranks.rank)
         self._network.eval()
         with nullcontext() if self._average is None else self._average.in_place():
-            for rows in cut(batches[self._ranks.rank :: self._ranks.world], self._stepper.limit):
-                batch = self._student.collate(rows)
-                window = Window.of([batch])
-                if window.rows > 0:
-                    with self._stepper.autocast():
-                        losses = self._objective.losses(self._student, batch.to(self._ranks.device), window)
-                    total, weight = total + losses["loss"].item() * window.rows, weight + window.rows
+            for batch in batches:
+                with self._stepper.autocast():
+                    total += self._objective.losses(self._student, batch.to(ranks.device), window)["loss"]
         self._network.train()
-        total, weight = self._ranks.sum([total, weight])
-        return {"eval/loss": total / weight} if weight else {}
+        return {"eval/loss": ranks.sum([float(total)])[0]}
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.steps
