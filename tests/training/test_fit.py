@@ -11,7 +11,7 @@ import pytest
 from stillhouse.dataset import Example, Split
 from stillhouse.errors import RecipeError, TrainingError, UsageError
 from stillhouse.method import BlackBox, WhiteBox
-from stillhouse.recipe import Recipe, Student
+from stillhouse.recipe import Recipe, Student, Training
 from stillhouse.students.linear import LinearStudent
 from stillhouse.training import train
 from tests.training.runs import Log, run, write_sums
@@ -68,5 +68,7 @@ def test_what_it_cannot_learn_is_named(tmp_path: Path) -> None:
         run(plan(), tmp_path / "data", tmp_path / "work")
     with pytest.raises(RecipeError, match="black-box"):
         run(plan(method=WhiteBox()), tmp_path / "data", tmp_path / "work")
-    with pytest.raises(UsageError, match="There is no student kind 'forest'. There are: causal, linear"):
+    with pytest.raises(RecipeError, match=r"fitted in one go, without steps: leave \[training\] average out"):
+        run(plan(training=Training(steps=1, average=0.9)), tmp_path / "data", tmp_path / "work")
+    with pytest.raises(UsageError, match="There is no student kind 'forest'. There are: causal, .*linear"):
         run(plan(student=Student(kind="forest")), tmp_path / "data", tmp_path / "work")

@@ -18,7 +18,7 @@ from stillhouse.method import Preference
 from stillhouse.students.causal import CausalStudent
 from stillhouse.tensors import Encoded
 from stillhouse.training.objective import Objective, Window
-from stillhouse.training.preference import REFERENCE, Contrastive, DirectPreference, paired, with_reference
+from stillhouse.training.preference import REFERENCE, Contrastive, DirectPreference, is_pair, paired, with_reference
 from stillhouse.training.teachers.live import LiveTeacher
 from tests.students.tiny import tiny_spec, write_tokenizer
 from tests.training.runs import recipe, run, sums, weights_hash, write_sums
@@ -86,6 +86,7 @@ def test_examples_without_a_worse_answer_are_left_out_and_refused_where_there_ar
     assert paired(student, [], max_tokens=200) == []
     with pytest.raises(RecipeError, match="None of the 3 examples has a worse answer"):
         paired(student, sums()[:3], max_tokens=200)
+    assert [is_pair(example) for example in mixed[-2:]] == [False, False]
 
 
 def test_a_worse_answer_changes_no_fingerprint_but_its_own(student: CausalStudent) -> None:

@@ -21,7 +21,7 @@ from stillhouse.training.curriculum import EasyFirst, difficulties
 from stillhouse.training.feeds import DatasetFeed, Feed, Ordered
 from stillhouse.training.objective import Objective
 from stillhouse.training.order import Order
-from stillhouse.training.preference import paired, with_reference
+from stillhouse.training.preference import is_pair, paired, with_reference
 from stillhouse.training.schedule import steps_of
 
 
@@ -51,7 +51,7 @@ def begin(job: Job) -> Begun:
     )
     freeze(student, training.frozen)
     if isinstance(job.recipe.method, Preference):  # those without a worse answer are not watched either
-        examples["valid"] = [example for example in examples["valid"] if example.rejected is not None]
+        examples["valid"] = [example for example in examples["valid"] if is_pair(example)]
     rows = {split: encode(job, student, them) for split, them in examples.items()}
     objective = objective_of(job, student, [*rows["train"], *rows["valid"]])
     feed = feed_of(job, student, DatasetFeed(rows["train"], _order(training, examples["train"], rows["train"])))

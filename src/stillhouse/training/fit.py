@@ -26,6 +26,7 @@ def fit_linear(job: Job) -> Path | None:
         return job.student_folder
     if not isinstance(job.recipe.method, BlackBox):
         raise RecipeError('A linear student learns from labels, not logits: set [method] kind = "black-box".')
+    _refuse_idle(job.recipe)
     examples = read_examples(job.dataset_folder, "train")
     texts, labels = [last_user_text(example.messages) for example in examples], _labels(job.recipe, examples)
     if job.should_stop():
@@ -36,6 +37,15 @@ def fit_linear(job: Job) -> Path | None:
     metrics = {"perf/seconds": time.perf_counter() - started, **_accuracy(job, student)}
     job.report(Progress(step=1, steps=1, metrics=metrics))
     return write_student(job, student, dataset, metrics)
+
+
+def _refuse_idle(recipe: Recipe) -> None:
+    """Raises RecipeError for what only means something where there are steps."""
+    names = ("curriculum", "frozen", "average", "pack", "gradient_checkpointing")
+    idle = [name for name in names if getattr(recipe.training, name)]
+    if idle or recipe.stages:
+        named = ", ".join([*(f"[training] {name}" for name in idle), *(["[[stages]]"] if recipe.stages else [])])
+        raise RecipeError(f"A linear student is fitted in one go, without steps: leave {named} out.")
 
 
 def _accuracy(job: Job, student: LinearStudent) -> dict[str, float]:

@@ -44,7 +44,9 @@ def run_identity(job: Job, dataset: Dataset) -> str:
         *(stage.json_bytes() for stage in recipe.stages),
         recipe.training.model_copy(update=dict.fromkeys(neutral)).json_bytes(),
     )
-    taught = [canonical_json(recipe.teacher.model_dump(mode="json", include={"model", "members", "combine"}))]
+    folders = teacher_folders(job)
+    weights = [dict(load_manifest(folder).hashes) for folder in folders if (folder / MANIFEST).is_file()]
+    taught = [canonical_json(recipe.teacher.model_dump(mode="json", include={"model", "members", "combine"}) | {"is": weights})]
     return fingerprint(*decisive, dataset.fingerprint.encode(), *(taught if takes_weights(recipe) else []))
 
 

@@ -63,7 +63,7 @@ class Objective:
         return {}
 
     def state(self) -> Mapping[str, Tensor]:
-        """What changes as it goes (a teacher's average, an interpolation), for the checkpoint."""
+        """What changes as it goes beside the parameters (a teacher's average, an interpolation), for the checkpoint."""
         return {}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
@@ -115,19 +115,15 @@ class Distillation(Objective):
 
     def state(self) -> Mapping[str, Tensor]:
         of_loss = {} if self.loss is None else self.loss.state()
-        of_features = {} if self._features is None else self._features.state_dict()
         return {
             **{f"teaching/{name}": tensor for name, tensor in self.teaching.state().items()},
             **{f"loss/{name}": torch.tensor(value, dtype=torch.float64) for name, value in of_loss.items()},
-            **{f"features/{name}": tensor for name, tensor in of_features.items()},
         }
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         self.teaching.load_state(part_of(state, "teaching/"))
         if self.loss is not None:
             self.loss.load_state({name: value.item() for name, value in part_of(state, "loss/").items()})
-        if self._features is not None:
-            self._features.load_state_dict(part_of(state, "features/"))
 
     def losses(self, student: Trainable, batch: Batch, window: Window) -> dict[str, Tensor]:
         if self._features is None:

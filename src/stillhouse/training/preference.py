@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -33,12 +34,22 @@ REFERENCE = "reference"
 """Name in `Encoded.extra` of the log-probability each token had for the student at the start."""
 
 
+def is_pair(example: Example) -> bool:
+    """Whether it has a worse answer to learn from."""
+    return example.rejected is not None and example.rejected != example.answer
+
+
 def paired(student: Trainable, examples: Sequence[Example], *, max_tokens: int) -> list[Encoded]:
     """Examples that have a worse answer, as pairs, in order; the others teach nothing here and are left out.
 
-    Raises RecipeError where there are examples and none has one.
+    Raises RecipeError where there are examples and none has one, and for a student that gives labels.
     """
-    pairs = [example for example in examples if example.rejected is not None and example.rejected != example.answer]
+    if student.row_labels is not None:
+        raise RecipeError(
+            f"Pairs of answers are for students that write, and one of kind '{student.kind}' gives labels. Set [method] kind = "
+            '"black-box" or "white-box".'
+        )
+    pairs = [example for example in examples if is_pair(example)]
     if examples and not pairs:
         raise RecipeError(
             f"None of the {len(examples)} examples has a worse answer to compare with. Import pairs (JSON lines of input, "
@@ -154,7 +165,7 @@ def _log_probs(output: Output, batch: Batch) -> Tensor:
 def _with_reference(student: Trainable, rows: Sequence[Encoded]) -> list[Encoded]:
     batch = student.collate(rows).to(next(student.network.parameters()).device)
     counts = batch.owners_N.bincount(minlength=len(batch.examples)).tolist()
-    ends = [sum(counts[: i + 1]) for i in range(len(counts))]
+    ends = list(accumulate(counts))
     values = _log_probs(student.output(batch), batch).tolist()
     extras = [{REFERENCE: tuple(values[end - count : end])} for count, end in zip(counts, ends, strict=True)]
     better, worse = extras[: len(rows)], extras[len(rows) :]

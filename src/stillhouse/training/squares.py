@@ -1,6 +1,8 @@
 """Regression: one number a row, and its squared distance from the given number and from the teacher's.
 
-Shapes: N rows.
+Whatever divergence the recipe names: between normal distributions of one width, every KL is half of this square.
+
+Shapes: N rows, S sources.
 """
 
 from __future__ import annotations
@@ -8,15 +10,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from stillhouse.errors import RecipeError
 from stillhouse.losses.fused import Sums
-from stillhouse.losses.sources import Dense, Projected, Source
+from stillhouse.losses.sources import Dense, Mixture, Projected, Source
 from stillhouse.tensors import Batch, Output
 
 
 def squared_sums(output: Output, batch: Batch, *, ce_N: Tensor, kd_N: Tensor | None = None, source: Source | None = None) -> Sums:
     """sum_n kd_N (student - teacher)^2 + ce_N (student - number)^2. `cross_entropy_N` holds the second one's squares.
 
-    Raises ValueError for a source that has no numbers of its own.
+    Raises RecipeError for a source that has no numbers of its own.
     """
     number_N = output.scores_NV.float().squeeze(-1)
     given_N = (number_N - batch.targets_N).square()
@@ -32,4 +35,7 @@ def _numbers(source: Source) -> Tensor:
         return source.head.scores(source.hidden_NH).float().squeeze(-1)
     if isinstance(source, Dense):
         return source.scores_NV.float().squeeze(-1)
-    raise ValueError(f"{type(source).__name__} holds no numbers to regress to")
+    if isinstance(source, Mixture):
+        numbers_NS = torch.stack([_numbers(one) for one in source.sources], dim=-1)
+        return (numbers_NS * source.weights_NS).sum(dim=-1)
+    raise RecipeError('A regression learns numbers, and this cache holds tokens: set [method] cache.tier = "logits".')

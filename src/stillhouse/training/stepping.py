@@ -88,7 +88,7 @@ class Stepper:
         if all(row.weight <= 0 for part in parts for row in part):
             named = ", ".join(row.example for part in parts for row in part)
             raise TrainingError(f"No example of this step has a weight above 0: {named}. Remove them from the dataset.")
-        return Window(rows or 1.0, examples), tokens  # no row at all: answers of the student's own that had no room left
+        return Window(rows or 1.0, examples or 1.0), tokens  # no row at all: answers of the student's own that had no room left
 
     def _backward(self, batches: Sequence[Batch], window: Window, seed: Callable[[], None]) -> _Done | None:
         """The gradients of this process's part; None where memory ran out."""

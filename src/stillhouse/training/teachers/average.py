@@ -15,7 +15,7 @@ from stillhouse.training.teachers.live import LiveTeacher
 
 class AverageTeacher(LiveTeacher):
     """average = decay * average + (1 - decay) * student, after every step; decay min(decay, (1 + t) / (10 + t)) at step t, so
-    that the first steps are forgotten."""
+    that the first steps are forgotten. In its first step it is the student, whatever stages came before."""
 
     def __init__(self, student: Trainable, *, decay: float) -> None:
         self._student = student
@@ -25,13 +25,20 @@ class AverageTeacher(LiveTeacher):
         teacher.network = copy.deepcopy(student.network)
         super().__init__(teacher)
 
+    def _own(self, batch: Batch) -> Batch:
+        if self._steps == 0:
+            self._follow(0.0)
+        return super()._own(batch)
+
     def after_step(self, batches: Sequence[Batch], progress: float) -> Mapping[str, float]:
         self._steps += 1
-        decay = min(self._decay, (1 + self._steps) / (10 + self._steps))
-        ours, theirs = list(self._teacher.network.parameters()), list(self._student.network.parameters())
-        with torch.no_grad():
-            torch._foreach_lerp_(ours, [parameter.detach() for parameter in theirs], 1 - decay)
+        self._follow(min(self._decay, (1 + self._steps) / (10 + self._steps)))
         return {}
+
+    @torch.no_grad()
+    def _follow(self, decay: float) -> None:
+        ours, theirs = list(self._teacher.network.parameters()), list(self._student.network.parameters())
+        torch._foreach_lerp_(ours, [parameter.detach() for parameter in theirs], 1 - decay)
 
     def state(self) -> Mapping[str, Tensor]:
         weights = {f"weights.{name}": parameter.detach() for name, parameter in self._teacher.network.named_parameters()}

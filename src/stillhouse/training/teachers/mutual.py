@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from stillhouse.errors import TrainingError
 from stillhouse.students.base import Trainable
 from stillhouse.tensors import Batch
 from stillhouse.training.objective import Objective, Window
@@ -28,8 +29,13 @@ class MutualTeacher(LiveTeacher):
         self._rate = learning_rate
 
     def after_step(self, batches: Sequence[Batch], progress: float) -> Mapping[str, float]:
-        """One step of its own, at a rate that falls linearly to nothing."""
+        """One step of its own, at a rate that falls linearly to nothing; none where no row counts.
+
+        Raises TrainingError before its weights move, where its gradient is no number.
+        """
         window = Window.of(batches)
+        if not window.rows:
+            return {"train/peer_loss": 0.0}
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate * (1 - progress)
         self._optimizer.zero_grad(set_to_none=True)
@@ -38,7 +44,12 @@ class MutualTeacher(LiveTeacher):
             losses = self._lessons.losses(self._teacher, batch, window)
             torch.autograd.backward(losses["loss"])
             total += float(losses["loss"].detach())
-        torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
+        if not torch.nn.utils.clip_grad_norm_(self._parameters, 1.0).isfinite():
+            named = ", ".join(example for batch in batches for example in batch.examples)
+            raise TrainingError(
+                "The peer's gradient is not a finite number. Lower its learning rate, or look at the examples of this step: "
+                f"{named}."
+            )
         self._optimizer.step()
         return {"train/peer_loss": total}
 

@@ -1,0 +1,84 @@
+"""What a recipe asks and its teacher, or the rest of it, cannot give: refused before any compute, with what would work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from stillhouse.errors import RecipeError
+from stillhouse.method import BlackBox, Feature, Method, Preference, Rollouts, WhiteBox
+from stillhouse.recipe import Member, Recipe, Stage, Student, Teacher
+from stillhouse.training.needs import check_needs
+
+TWO = Teacher(members=(Member(model="a"), Member(model="b")))
+MIXED = Rollouts(mix=0.2, estimator="policy-gradient")
+
+
+def check(method: Method, *stages: dict[str, Any], local: bool = True, teacher: Teacher | None = None) -> None:
+    parts = tuple(Stage(share=1 / len(stages), method=changes) for changes in stages)
+    recipe = Recipe(student=Student(kind="causal"), method=method, stages=parts, teacher=teacher or Teacher())
+    check_needs(recipe, local=local)
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (WhiteBox(loss="none", weight=1.0), "nothing is minimised"),
+        (WhiteBox(source="api", loss="top_k", temperature=2.0), "at temperature 1"),
+        (WhiteBox(source="api", loss="top_k", temperature_end=2.0), "at temperature 1"),
+        (WhiteBox(source="cache", rollouts=Rollouts()), "knows old ones only"),
+        (WhiteBox(loss="none", weight=0.5, rollouts=Rollouts()), "teaches nothing there"),
+        (WhiteBox(loss="cross_entropy", rollouts=Rollouts()), "teaches nothing there"),
+        (WhiteBox(source="cache", features=(Feature(loss="pooled"),)), r"cache.states = true"),
+    ],
+)
+def test_methods_that_cannot_be_what_they_say(method: Method, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        check(method)
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (WhiteBox(), r'method\] kind = "black-box"'),
+        (Preference(loss="contrastive"), r'loss = "dpo"'),
+        (WhiteBox(source="ema", loss="reverse_kl", rollouts=MIXED), "mix = 0.2 draws from the teacher too"),
+    ],
+)
+def test_a_teacher_that_is_not_here(method: Method, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        check(method, local=False)
+
+
+@pytest.mark.parametrize("method", [Preference(loss="contrastive"), WhiteBox(loss="reverse_kl", rollouts=MIXED)])
+def test_a_second_teacher_is_not_left_out_silently(method: Method) -> None:
+    with pytest.raises(RecipeError, match="takes one teacher, and .* names 2. Keep one"):
+        check(method, teacher=TWO)
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "name"),
+    [
+        (WhiteBox(), {"rollouts": {"share": 0.5}}, "rollouts"),
+        (BlackBox(), {"rationale": False}, "rationale"),
+        (Preference(loss="contrastive"), {"loss": "dpo"}, "loss"),
+    ],
+)
+def test_a_stage_does_not_change_what_the_examples_are_made_of(method: Method, changes: dict[str, Any], name: str) -> None:
+    with pytest.raises(RecipeError, match=rf"\[\[stages\]\] number 2 changes {name}"):
+        check(method, {}, changes)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        WhiteBox(loss="none", weight=1.0, features=(Feature(loss="pooled"),)),
+        WhiteBox(loss="none", weight=0.0),
+        WhiteBox(source="api", loss="top_k"),
+        WhiteBox(loss="reverse_kl", rollouts=MIXED),
+    ],
+)
+def test_what_can_be_done_passes(method: Method) -> None:
+    check(method)
+    check(method, {}, {"temperature": 1.0})
