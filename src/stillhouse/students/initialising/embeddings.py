@@ -5,6 +5,7 @@ Shapes: V tokens, H the teacher's width, E columns of the new table, S the stude
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -27,8 +28,8 @@ def components(known_VX: Tensor, size: int) -> Tensor:
 def said_alone(teacher: Any, tokens: list[int]) -> Tensor:
     """What the teacher makes of each token as a text of its own, its special tokens around it: the state its head reads, VxH.
 
-    That is what Model2Vec makes static embeddings of: more than the table knows, because all layers have seen it. Products are
-    in bfloat16 where the processor is made for it: a start need not be exact.
+    That is what Model2Vec makes static embeddings of: more than the table knows, because all layers have seen it. A copy says it
+    in bfloat16 where the processor is made for that: a start need not be exact.
     """
     around = teacher.tokenizer.backend_tokenizer.encode("").ids
     before, after = around[:1], around[1:]
@@ -36,13 +37,11 @@ def said_alone(teacher: Any, tokens: list[int]) -> Tensor:
         torch.tensor([[*before, token, *after] for token in tokens[start : start + SLICE]])
         for start in range(0, len(tokens), SLICE)
     ]
-    was, device = teacher.network.training, next(teacher.network.parameters()).device
-    teacher.network.eval()
-    try:
-        with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_bfloat16(device)):
-            states = [teacher.network({"input_ids": row, "attention_mask": torch.ones_like(row)}) for row in rows]
-    finally:
-        teacher.network.train(was)
+    network = copy.deepcopy(teacher.network).eval()
+    if has_bfloat16(next(network.parameters()).device):
+        network.bfloat16()
+    with torch.inference_mode():
+        states = [network({"input_ids": row, "attention_mask": torch.ones_like(row)}) for row in rows]
     return torch.cat([state if state.dim() == 2 else state.mean(dim=1) for state in states]).float().clone()
 
 
