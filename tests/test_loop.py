@@ -8,13 +8,18 @@ from pathlib import Path
 import orjson
 import pytest
 
+from stillhouse import __version__
 from stillhouse.artifact import Artifact
 from stillhouse.completion import Completion
-from stillhouse.dataset import Dataset
-from stillhouse.errors import NotFoundError, RecipeError, UsageError
+from stillhouse.dataset import Dataset, Example
+from stillhouse.errors import NotFoundError, RecipeError, TrainingError, UsageError
+from stillhouse.formats.examples import write_dataset_folder
 from stillhouse.ids import new_id
-from stillhouse.loop import check_evaluation, make_dataset
-from stillhouse.recipe import DataSource, Recipe
+from stillhouse.jobs import local
+from stillhouse.jobs.planning import plan_training
+from stillhouse.loop import Steps, _train, check_evaluation, make_dataset, prepare
+from stillhouse.recipe import DataSource, Recipe, load_recipe
+from stillhouse.run import Run
 from stillhouse.settings import Settings
 from stillhouse.workspace import Workspace
 
@@ -117,3 +122,138 @@ def test_what_would_stop_the_evaluation_is_found_before_training(workspace: Work
     unknown_teacher = Recipe.model_validate({"student": {"kind": "linear"}, "teacher": {"model": "nosuch"}})
     with pytest.raises(NotFoundError, match="nosuch"):
         check_evaluation(workspace, unknown_teacher, dataset)
+
+
+async def test_the_same_files_are_one_dataset_whatever_recipes_call_it(workspace: Workspace, tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.csv").write_text("text,category\n" + "".join(f"{name} {n},label\n" for n in range(5)))
+    source = DataSource(train=str(tmp_path / "train.csv"), test=str(tmp_path / "test.csv"), name="first")
+    first = await make_dataset(workspace, source)
+    assert await make_dataset(workspace, source.model_copy(update={"name": "second"})) == first
+
+
+class Workers:
+    """Stands for processes: every run ends at once, as `ends` says, and one that succeeds leaves a model."""
+
+    def __init__(self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.workspace = workspace
+        self.started: list[Run] = []
+        self.said: list[str] = []
+        self.ends = "succeeded"
+        monkeypatch.setattr(local, "start", lambda store, settings, run: self.started.append(run))
+
+    @property
+    def steps(self) -> Steps:
+        return Steps(wait=self.wait, say=self.said.append)
+
+    def wait(self, run_id: str) -> Run:
+        store = self.workspace.store
+        run = store.run(run_id)
+        assert run is not None
+        model = run_id.replace("run-", "student-")
+        done: dict[str, object] = {"state": self.ends, "finished": 1, "step": 3}
+        if self.ends == "succeeded":
+            done["result"] = {"artifact": model}
+            artifact = Artifact(
+                id=model,
+                kind="linear",
+                created=len(self.started),
+                parameters=1,
+                size_bytes=1,
+                hashes={},
+                recipe=run.spec["recipe"],
+                dataset=run.spec["dataset"],
+                code_version=__version__,
+            )
+            store.put_artifact(artifact).result()
+        store.update_run(run_id, run.epoch, done).result()
+        ended = store.run(run_id)
+        assert ended is not None
+        return ended
+
+
+@pytest.fixture
+def workers(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workers:
+    pytest.importorskip("sklearn", reason="needs the extra [classic]")
+    return Workers(workspace, monkeypatch)
+
+
+@pytest.fixture
+def data(workspace: Workspace) -> Dataset:
+    examples = [Example(id=f"e{n}", messages=[{"role": "user", "content": f"{n}?"}], answer="ab"[n % 2]) for n in range(4)]
+    dataset = write_dataset_folder(workspace.settings.datasets / "draft", examples, name="small")
+    (workspace.settings.datasets / "draft").rename(workspace.dataset_folder(dataset.fingerprint))
+    workspace.store.put_dataset(dataset).result()
+    return dataset
+
+
+def two_recipes(folder: Path, student: str = 'kind = "linear"') -> Path:
+    """A student's, and its teacher's beside it."""
+    (folder / "teacher.toml").write_text('name = "teacher"\n[student]\nkind = "linear"\n')
+    path = folder / "student.toml"
+    path.write_text(f'name = "student"\n[teacher]\nrecipe = "teacher.toml"\n[student]\n{student}\n')
+    return path
+
+
+def test_a_teacher_of_a_recipe_is_trained_once(workspace: Workspace, workers: Workers, data: Dataset, tmp_path: Path) -> None:
+    path = two_recipes(tmp_path)
+    recipe, taught = prepare(workspace, load_recipe(path), data, workers.steps)
+    assert taught == data
+    [run] = workers.started
+    assert (run.name, recipe.teacher.model) == ("teacher", run.id.replace("run-", "student-"))
+    again, _ = prepare(workspace, load_recipe(path, ["training.seed=1"]), data, workers.steps)
+    assert (again.teacher.model, len(workers.started)) == (recipe.teacher.model, 1)
+    (tmp_path / "teacher.toml").write_text('name = "teacher"\n[student]\nkind = "linear"\n[training]\nseed = 5\n')
+    other, _ = prepare(workspace, load_recipe(path), data, workers.steps)
+    assert (other.teacher.model != recipe.teacher.model, len(workers.started)) == (True, 2)
+
+
+def test_a_teacher_that_is_named_is_taken_before_its_recipe(
+    workspace: Workspace, workers: Workers, data: Dataset, tmp_path: Path
+) -> None:
+    recipe, _ = prepare(workspace, load_recipe(two_recipes(tmp_path), ["teacher.model=mine"]), data, workers.steps)
+    assert (recipe.teacher.model, workers.started) == ("mine", [])
+
+
+@pytest.mark.parametrize(
+    ("student", "named"),
+    [
+        ('kind = "nosuch"', "nosuch"),
+        ('kind = "linear"\n[method]\nkind = "white-box"', "black-box"),
+        ('kind = "encoder"', "steps"),
+        ('kind = "encoder"\n[training]\nsteps = 1\n[method]\nkind = "white-box"\nloss = "nosuch"', "nosuch"),
+        ('kind = "linear"\n[data.augment.options]\nrotated = 1.0', "rotated"),
+    ],
+)
+def test_what_is_wrong_with_a_student_is_said_before_its_teacher_is_trained(
+    workspace: Workspace, workers: Workers, data: Dataset, tmp_path: Path, student: str, named: str
+) -> None:
+    with pytest.raises((RecipeError, UsageError), match=named):
+        prepare(workspace, load_recipe(two_recipes(tmp_path, student)), data, workers.steps)
+    assert workers.started == []
+
+
+@pytest.mark.parametrize("ended", ["interrupted", "stopped"])
+def test_a_run_that_was_left_off_goes_on(workspace: Workspace, workers: Workers, data: Dataset, ended: str) -> None:
+    recipe = Recipe.model_validate({"student": {"kind": "linear"}})
+    workers.ends = ended
+    with pytest.raises(TrainingError, match=ended):
+        _train(workspace, plan_training(workspace, recipe, data), workers.steps)
+    workers.ends = "succeeded"
+    run = _train(workspace, plan_training(workspace, recipe, data), workers.steps)
+    assert [each.id for each in workers.started] == [run.id, run.id]
+    assert f"Run {run.id} goes on from step 3." in workers.said
+
+
+def test_a_run_that_failed_or_says_something_else_is_left_alone(workspace: Workspace, workers: Workers, data: Dataset) -> None:
+    recipe = Recipe.model_validate({"student": {"kind": "linear"}})
+    workers.ends = "failed"
+    with pytest.raises(TrainingError, match="failed"):
+        _train(workspace, plan_training(workspace, recipe, data), workers.steps)
+    workers.ends = "interrupted"
+    with pytest.raises(TrainingError, match="interrupted"):
+        _train(workspace, plan_training(workspace, recipe, data), workers.steps)
+    workers.ends = "succeeded"
+    other = recipe.model_copy(update={"name": "other"})
+    _train(workspace, plan_training(workspace, other, data), workers.steps)
+    assert len({run.id for run in workers.started}) == 3
