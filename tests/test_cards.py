@@ -59,3 +59,21 @@ def test_an_export_can_be_verified_and_never_overwrites(tmp_path: Path) -> None:
     assert record["evaluations"][0]["result"]["accuracy"]["exact"]["value"] == 0.9
     with pytest.raises(ConflictError, match="holds something"):
         export_model(made, folder, [], tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "library", "task"),
+    [
+        ("causal", {}, "transformers", "text-generation"),
+        ("seq2seq", {}, "transformers", "text2text-generation"),
+        ("encoder", {"model_type": "bert"}, "transformers", "text-classification"),
+        ("encoder", {"objective": "tokens"}, "transformers", "token-classification"),
+        ("encoder", {"architecture": "compact", "objective": "pair"}, "stillhouse", "text-classification"),
+        ("static", {}, "stillhouse", "text-classification"),
+        ("linear", {}, "skops", "text-classification"),
+    ],
+)
+def test_model_hubs_are_told_what_it_does_and_what_loads_it(kind: str, config: dict[str, str], library: str, task: str) -> None:
+    text = card(artifact(kind=kind, recipe={"student": {"config": config}}), [report("student-1")])
+    assert f'library_name: "{library}"\npipeline_tag: "{task}"\n' in text
+    assert f'"task": {{"type": "{task}"}}' in text

@@ -61,8 +61,8 @@ def card(artifact: Artifact, reports: Sequence[Report]) -> str:
 def _front_matter(artifact: Artifact, reports: Sequence[Report]) -> str:
     base = artifact.recipe.get("student", {}).get("base")
     fields: dict[str, Any] = {
-        "library_name": {"causal": "transformers", "linear": "skops"}.get(artifact.kind, artifact.kind),
-        "pipeline_tag": {"causal": "text-generation", "linear": "text-classification"}.get(artifact.kind, "text-generation"),
+        "library_name": _library(artifact),
+        "pipeline_tag": _task(artifact),
         "tags": ["distillation", "stillhouse"],
         **({"base_model": str(base), "base_model_relation": "finetune"} if base else {}),
         **({"datasets": [artifact.dataset]} if artifact.dataset else {}),
@@ -72,12 +72,32 @@ def _front_matter(artifact: Artifact, reports: Sequence[Report]) -> str:
     return "\n".join(["---", *lines, "---"])
 
 
+def _library(artifact: Artifact) -> str:
+    """Who loads its files: ours alone where the network is of our own making."""
+    if artifact.kind == "encoder" and _config(artifact).get("architecture") == "compact":
+        return "stillhouse"
+    return {**dict.fromkeys(("causal", "encoder", "seq2seq"), "transformers"), "linear": "skops"}.get(artifact.kind, "stillhouse")
+
+
+def _task(artifact: Artifact) -> str:
+    """As model hubs call it."""
+    if _config(artifact).get("objective") == "tokens":
+        return "token-classification"
+    generates = {"causal": "text-generation", "seq2seq": "text2text-generation"}
+    return generates.get(artifact.kind, "text-classification")
+
+
+def _config(artifact: Artifact) -> dict[str, Any]:
+    found: dict[str, Any] = artifact.recipe.get("student", {}).get("config", {})
+    return found
+
+
 def _index(artifact: Artifact, reports: Sequence[Report]) -> dict[str, Any]:
     return {
         "name": artifact.name or artifact.id,
         "results": [
             {
-                "task": {"type": "text-generation"},
+                "task": {"type": _task(artifact)},
                 "dataset": {"name": report.name, "type": report.dataset, "split": report.split},
                 "metrics": [{"type": f"accuracy/{grader}", "value": share.value} for grader, share in result.accuracy.items()],
             }
