@@ -49,11 +49,11 @@ def test_teacher_and_student_through_a_killed_worker_and_again_with_another_seed
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = write_recipes(tmp_path, steps=80, every=5)
-    files = {"train": write_csv(tmp_path / "train.csv", "train"), "test": write_csv(tmp_path / "test.csv", "test")}
+    train, test = write_csv(tmp_path / "train.csv", "train"), write_csv(tmp_path / "test.csv", "test")
     data_dir, said = tmp_path / "data", list[str]()
 
     def distill(*changes: str) -> Distilled:
-        return stillhouse.distill(recipe, **files, changes=changes, data_dir=data_dir, say=said.append)
+        return stillhouse.distill(recipe, train=train, test=test, changes=changes, data_dir=data_dir, say=said.append)
 
     def wait_and_kill(workspace: Workspace, run_id: str) -> Run:
         workspace.close()

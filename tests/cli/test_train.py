@@ -15,6 +15,7 @@ from stillhouse.stores.opening import open_store
 from stillhouse.workspace import builtin_folder, dataset_folder
 from tests.cli.conftest import Stillhouse
 
+CAUSAL = '[student]\nkind = "causal"\nbase = "builtin:base"\n[training]\nsteps = 2\nbatch_size = 2\nthreads = 1\n'
 LINEAR = '[student]\nkind = "linear"\n'
 FORBIDDEN = {"lab": "no: section 2c of its terms"}
 
@@ -48,6 +49,14 @@ def write(tmp_path: Path, text: str) -> Path:
         ('[student]\nkind = "causal"\n[training]\nsteps = 1\n[method]\nkind = "white-box"\n', 2, "teacher"),
         ('[student]\nkind = "linear"\n[method]\nkind = "white-box"\n[teacher]\nmodel = "x"\n', 2, "white-box"),
         ("[student]\n", 2, "student.kind"),
+        ('[student]\nkind = "linear"\n[method]\nkind = "preference"\n', 2, "black-box"),
+        ('[student]\nkind = "linear"\nbase = "builtin:base"\n', 2, "starts from nothing"),
+        ('[student]\nkind = "static"\n[student.adapter]\nrank = 4\n[training]\nsteps = 1\n', 2, "adapter"),
+        (CAUSAL + '[method]\nkind = "preference"\n', 2, "worse answer"),
+        (CAUSAL + '[method]\nkind = "preference"\nloss = "contrastive"\n', 2, "teacher"),
+        (CAUSAL + '[teacher]\nmodel = "a"\n[[teacher.members]]\nmodel = "b"\n', 2, "keep one"),
+        (CAUSAL + "[data.augment]\nfactor = 2\n", 2, "a teacher must label"),
+        (CAUSAL + "[student.init]\n", 2, "teacher"),
     ],
 )
 def test_a_recipe_that_cannot_work_starts_no_run(
@@ -113,3 +122,37 @@ def test_the_terms_behind_a_white_box_teacher_count_like_the_datasets(
     assert ran.code == 0, ran.err
     model = stillhouse("models", "show", ran.json["result"]["artifact"], "--json").json
     assert (model["overridden"], model["may_train"]) == (["lab"], FORBIDDEN)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "method",
+    [
+        'kind = "preference"\nloss = "dpo"',
+        'kind = "preference"\nloss = "contrastive"',
+        'kind = "white-box"\nloss = "reverse_kl"\n[method.rollouts]\nshare = 1.0\nmax_tokens = 4',
+        'kind = "white-box"\nloss = "top_k"\nsource = "cache"\n[method.cache]\ntier = "top-k"',
+    ],
+)
+def test_pairs_rollouts_and_caches_are_taught_in_a_process_of_their_own(
+    stillhouse: Stillhouse, tmp_path: Path, method: str
+) -> None:
+    pairs = tmp_path / "pairs.jsonl"
+    lines = [
+        {
+            "input": {"messages": [{"role": "user", "content": f"How much is {n} + 1?"}]},
+            "preferred_output": [{"role": "assistant", "content": str(n + 1)}],
+            "non_preferred_output": [{"role": "assistant", "content": str(n)}],
+        }
+        for n in range(12)
+    ]
+    pairs.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    imported = stillhouse("dataset", "import", "pairs", pairs)
+    assert imported.code == 0, imported.err
+    recipe = write(tmp_path, f'{CAUSAL}[teacher]\nmodel = "builtin:teacher"\n[method]\n{method}\n')
+    ran = stillhouse("train", "run", recipe, "--dataset", "pairs", "--json")
+    assert ran.code == 0, ran.err
+    run = ran.json
+    assert (run["state"], run["step"]) == ("succeeded", 2)
+    model = stillhouse("models", "show", run["result"]["artifact"], "--json").json
+    assert (model["kind"], model["teacher"]) == ("causal", "builtin:teacher")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,10 +39,10 @@ def dataset(workspace: Workspace) -> Dataset:
     return save(version, workspace.dataset_folder, workspace.store)
 
 
-def put_teacher(workspace: Workspace, tmp_path: Path, name: str = "teacher", **config: object) -> Artifact:
+def put_teacher(workspace: Workspace, tmp_path: Path, name: str = "teacher", **config: Any) -> Artifact:
     """An encoder that was never taught: what it says is nonsense, and always the same."""
     tokenizer = write_wordpieces(tmp_path / "tokenizer")
-    labels = {} if config.get("objective") == "regression" else {"labels": ["animal", "fruit"]}
+    labels: dict[str, Any] = {} if config.get("objective") == "regression" else {"labels": ["animal", "fruit"]}
     student = EncoderStudent.build(spec(tokenizer, **COMPACT, **labels, **config))
     student.save(tmp_path / name)
     artifact = register(

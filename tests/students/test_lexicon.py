@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,7 +32,7 @@ def test_words_are_whole_and_like_those_of_the_nearest_rows(tokenizer: Path) -> 
 
 
 @pytest.mark.parametrize("config", [{}, COMPACT])
-def test_encoders_know_words(tokenizer: Path, config: dict[str, object]) -> None:
+def test_encoders_know_words(tokenizer: Path, config: dict[str, Any]) -> None:
     student = EncoderStudent.build(spec(tokenizer, labels=["a", "b"], **config))
     assert isinstance(student, WordTable)
     assert "cat" in student.words_alike()

@@ -16,7 +16,7 @@ from stillhouse.dataset import Dataset, strictest
 from stillhouse.errors import MissingExtraError, PermissionRefusedError, RecipeError, TrainingError
 from stillhouse.formats.examples import read_examples
 from stillhouse.ids import new_id
-from stillhouse.method import WhiteBox
+from stillhouse.method import BlackBox, Preference, WhiteBox
 from stillhouse.recipe import Recipe
 from stillhouse.run import Run
 from stillhouse.training import TRAINERS
@@ -29,6 +29,8 @@ NEEDS = {
     "linear": (("sklearn", "classic"), ("skops", "classic")),
 }
 """Student kind -> modules and the extra they come with; looked for without importing them."""
+WHOLE = ("linear", "static")
+"""Students that are always trained whole."""
 
 
 def plan_training(workspace: Workspace, recipe: Recipe, dataset: Dataset, *, allow: Sequence[str] = ()) -> Run:
@@ -43,7 +45,7 @@ def plan_training(workspace: Workspace, recipe: Recipe, dataset: Dataset, *, all
     for teacher in check_folders(workspace, recipe):
         terms = strictest(terms, teacher.may_train)
     overridden = check_terms(terms, allowed)
-    check_examples(workspace, dataset)
+    check_examples(workspace, recipe, dataset)
     keep_log_probabilities(workspace, recipe, dataset)
     return Run(
         id=new_id("run"),
@@ -65,8 +67,11 @@ def check_recipe(recipe: Recipe) -> None:
     if teacher.model is not None and teacher.members:
         raise RecipeError("[teacher] names a model and several members: keep one of the two.")
     if recipe.student.kind == "linear":
-        if any(isinstance(method, WhiteBox) for _, method in recipe.methods()):
-            raise RecipeError("A linear student learns from labels and has no scores to compare: use method.kind = 'black-box'.")
+        other = [method.kind for _, method in recipe.methods() if not isinstance(method, BlackBox)]
+        if other:
+            raise RecipeError(f'A linear student learns from labels alone, not by "{other[0]}": set [method] kind = "black-box".')
+        if recipe.student.init is not None or recipe.student.base is not None:
+            raise RecipeError("A linear student starts from nothing: leave [student] base and [student.init] out.")
         return
     named = bool(teacher.model or teacher.members or teacher.recipe)
     check_needs(recipe, local=named)
@@ -75,7 +80,7 @@ def check_recipe(recipe: Recipe) -> None:
 
 
 def check_kind(recipe: Recipe) -> None:
-    """The student's kind is known, and what it needs is installed."""
+    """The student's kind is known, what it needs is installed, and it can take an adapter where one is asked for."""
     kind = recipe.student.kind
     if kind not in TRAINERS.names():
         raise RecipeError(f"[student] kind = '{kind}': there is no such kind. There are: {', '.join(TRAINERS.names())}.")
@@ -83,6 +88,8 @@ def check_kind(recipe: Recipe) -> None:
         if find_spec(module) is None:
             raise MissingExtraError(f"A student of kind '{kind}'", module, extra)
     adapter = recipe.student.adapter
+    if adapter is not None and kind in WHOLE:
+        raise RecipeError(f"[student.adapter] goes into a transformers network, and a student of kind '{kind}' has none.")
     for module, extra in () if adapter is None else (("peft", "train"), *((("bitsandbytes", "qlora"),) if adapter.bits else ())):
         if find_spec(module) is None:
             raise MissingExtraError("[student.adapter]", module, extra)
@@ -162,8 +169,8 @@ def _refuse_remote(workspace: Workspace, names: Sequence[str]) -> None:
             )
 
 
-def check_examples(workspace: Workspace, dataset: Dataset) -> None:
-    """There is something to learn, and no row without an answer."""
+def check_examples(workspace: Workspace, recipe: Recipe, dataset: Dataset) -> None:
+    """There is something to learn, no row without an answer, and pairs for a method that compares."""
     examples = read_examples(workspace.dataset_folder(dataset.fingerprint), "train")
     if not examples:
         raise TrainingError(f"The dataset {dataset.name} has no example in its train split: {dataset.counts}.")
@@ -172,4 +179,11 @@ def check_examples(workspace: Workspace, dataset: Dataset) -> None:
         raise TrainingError(
             f"{len(empty)} of {len(examples)} training examples have an empty answer, {empty[0]} among them: "
             "there would be no token to learn from. Remove them from the dataset."
+        )
+    compares = any(isinstance(method, Preference) for _, method in recipe.methods())
+    if compares and all(example.rejected in (None, example.answer) for example in examples):
+        raise RecipeError(
+            f'[method] kind = "preference" compares a better and a worse answer, and no training example of {len(examples)} has '
+            "a worse answer. Import pairs: stillhouse dataset import NAME FILE, JSON lines of input, preferred_output and "
+            "non_preferred_output."
         )

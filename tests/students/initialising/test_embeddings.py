@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -42,7 +43,7 @@ def test_a_projection_finds_the_map_that_there_was() -> None:
 
 @pytest.mark.parametrize("config", [{}, {"pooling": "mean"}, COMPACT])
 def test_what_is_said_of_a_token_alone_is_the_state_before_the_head(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: dict[str, object]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: dict[str, Any]
 ) -> None:
     monkeypatch.setattr(embeddings, "has_bfloat16", lambda device: False)
     monkeypatch.setattr(embeddings, "SLICE", 2)
