@@ -27,7 +27,11 @@ class BlackBox(Record):
 
 
 class Feature(Record):
-    """One comparison of inner states, added to the loss: `weight` * mean over real tokens (or over the batch's pairs)."""
+    """One comparison of inner states, added to the loss: `weight` * mean over real tokens (or over the batch's pairs).
+
+    Those that compare texts with each other (`rkd_distance`, `rkd_angle`, `pkt`, `similarity_preserving`) see a micro-batch: its
+    size, and so several processes or a cut where memory ran out, is part of what they minimise. All others do not depend on it.
+    """
 
     loss: str
     """A name in the registry of features: `hidden_states`, `attention`, `relations`, `rkd_distance`, ..."""
@@ -71,13 +75,13 @@ class WhiteBox(Record):
 
     kind: Literal["white-box"] = "white-box"
     loss: str = "forward_kl"
-    """A name in the registry of losses, or `none` where only features are compared."""
+    """A name in the registry of losses, or `none`: features, and 1 - `weight` of cross-entropy (`weight = 1`: features alone)."""
     options: dict[str, Any] = {}
     """The loss's own: `beta`, `alpha`, ..."""
     weight: float = Field(default=0.5, ge=0, le=1)
     temperature: float = Field(default=1.0, gt=0)
     temperature_end: float | None = Field(default=None, gt=0)
-    """Annealed linearly from `temperature` to this over the run."""
+    """Annealed linearly from `temperature` to this over the run, or over each stage of it."""
     temperature_by: Literal["run", "token"] = "run"
     """token: each position has its own, by how unsure the teacher is there (`training/temperature.py`)."""
     scale: Literal["t2", "none"] = "t2"

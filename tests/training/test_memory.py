@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from stillhouse.errors import TrainingError
+from stillhouse.method import Feature, WhiteBox
 from stillhouse.students.causal import CausalStudent
 from stillhouse.tensors import Batch, Encoded, Output, Wanted
 from stillhouse.training.stepping import cut, is_out_of_memory
@@ -53,6 +54,16 @@ def test_micro_batches_are_halved_and_the_curve_stays(tmp_path: Path, room: Room
         "memory ran out with micro-batches of 8: from now on they are of 4 at most, and a step has as many examples as before",
         "memory ran out with micro-batches of 4: from now on they are of 2 at most, and a step has as many examples as before",
     ]
+
+
+def test_it_is_said_where_smaller_micro_batches_change_what_is_compared(tmp_path: Path, room: Room) -> None:
+    write_sums(tmp_path / "data")
+    CausalStudent.build(recipe(tmp_path).student, seed=7).save(tmp_path / "teacher")
+    method = WhiteBox(features=(Feature(loss="rkd_distance"),))
+    plan = recipe(tmp_path, method=method, steps=1, dropout=0.0)
+    room.examples = 4
+    said = run(plan, tmp_path / "data", tmp_path / "work", teacher_folder=tmp_path / "teacher").messages
+    assert said[0].endswith("; features that compare texts with each other compare fewer now")
 
 
 def test_the_step_is_done_again_with_the_same_random_numbers(tmp_path: Path, room: Room) -> None:

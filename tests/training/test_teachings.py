@@ -10,18 +10,24 @@ import pytest
 import torch
 
 from stillhouse.dataset import Example
-from stillhouse.errors import RecipeError
-from stillhouse.losses.sources import Dense
+from stillhouse.errors import RecipeError, TrainingError
+from stillhouse.losses.forward_kl import ForwardKL
+from stillhouse.losses.sources import Dense, Projected
 from stillhouse.method import Cache, Feature, Preference, Rollouts, WhiteBox
 from stillhouse.recipe import Member, Stage, Teacher
 from stillhouse.students.causal import CausalStudent
+from stillhouse.tensors import Encoded
 from stillhouse.training import train
+from stillhouse.training.objective import Distillation
 from stillhouse.training.reading import entropy, surprise
+from stillhouse.training.teachers.average import AverageTeacher
+from stillhouse.training.teachers.live import LiveTeacher
+from stillhouse.training.teachers.mutual import MutualTeacher
 from stillhouse.training.temperature import Temperature
 from tests.students.tiny import tiny_spec, write_tokenizer
 from tests.training.runs import Log, recipe, run, sums, weights_hash, write_sums
 
-STEPS = {"steps": 6, "checkpoint_every": 3, "accumulate": 2, "dropout": 0.0}
+STEPS: dict[str, Any] = {"steps": 6, "checkpoint_every": 3, "accumulate": 2, "dropout": 0.0}
 
 
 def teacher_folder(root: Path, seed: int = 7) -> Path:
@@ -36,7 +42,7 @@ def tasked() -> list[Example]:
 
 def teachers(root: Path, *tasks: tuple[str, ...], combine: str = "weight") -> Teacher:
     members = tuple(Member(model=f"teacher-{i}", tasks=names) for i, names in enumerate(tasks))
-    return Teacher(members=members, combine=combine)  # type: ignore[arg-type]
+    return Teacher(members=members, combine=combine)
 
 
 def check_resume(root: Path, method: WhiteBox, *, teacher: Teacher | None = None, **folders: Any) -> Log:
@@ -65,6 +71,39 @@ def test_the_average_teacher_resumes_exactly_and_follows_the_student(tmp_path: P
     assert 0 < log.curve[6]["train/kd_loss"] < 0.1
 
 
+def test_in_its_first_step_the_average_is_the_student_whatever_was_learnt_before(tmp_path: Path) -> None:
+    student = CausalStudent.build(tiny_spec(write_tokenizer(tmp_path)), seed=1)
+    teacher = AverageTeacher(student, decay=0.5)
+    torch.nn.init.ones_(student.network.get_input_embeddings().weight)
+    batch = student.collate([Encoded("a", (4, 5, 6, 7), 2, 1.0)])
+
+    def apart() -> float:
+        source = teacher.source(batch)
+        assert isinstance(source, Projected)
+        return float((source.hidden_NH - student.output(batch).hidden_NH.detach()).abs().max())
+
+    assert apart() == 0
+    teacher.after_step([batch], 0.0)
+    torch.nn.init.zeros_(student.network.get_input_embeddings().weight)
+    assert apart() > 0
+
+
+@pytest.mark.parametrize("weight", [0.0, float("nan")])
+def test_a_peer_is_left_as_it_was_by_a_step_in_which_nothing_counts_or_is_a_number(tmp_path: Path, weight: float) -> None:
+    spec = tiny_spec(write_tokenizer(tmp_path))
+    student, peer = (CausalStudent.build(spec, seed=seed) for seed in (1, 2))
+    lessons = Distillation(WhiteBox(), LiveTeacher(student, frozen=False), ForwardKL())
+    teacher = MutualTeacher(peer, lessons, learning_rate=0.1)
+    before = [parameter.detach().clone() for parameter in peer.network.parameters()]
+    batch = student.collate([Encoded("bad", (4, 5, 6, 7), 2, weight)])
+    if weight == 0:
+        assert teacher.after_step([batch], 0.0) == {"train/peer_loss": 0.0}
+    else:
+        with pytest.raises(TrainingError, match=r"peer's gradient is not a finite number.*bad"):
+            teacher.after_step([batch], 0.0)
+    assert all(torch.equal(old, new) for old, new in zip(before, peer.network.parameters(), strict=True))
+
+
 def test_the_peer_learns_too_and_resumes_exactly(tmp_path: Path) -> None:
     log = check_resume(tmp_path, WhiteBox(source="mutual", weight=0.5))
     assert log.curve[6]["train/peer_loss"] < log.curve[1]["train/peer_loss"]
@@ -79,7 +118,7 @@ def test_stages_follow_each_other_and_resume_exactly(tmp_path: Path) -> None:
     write_sums(tmp_path / "data")
     stages = (Stage(share=0.5, method={"weight": 1.0, "temperature": 4.0}), Stage(share=0.5, method={"loss": "reverse_kl"}))
     plan = recipe(tmp_path, method=WhiteBox(), **STEPS).model_copy(update={"stages": stages})
-    folders = {"teacher_folder": teacher_folder(tmp_path)}
+    folders: dict[str, Any] = {"teacher_folder": teacher_folder(tmp_path)}
     whole = run(plan, tmp_path / "data", tmp_path / "whole", **folders)
     first = run(plan, tmp_path / "data", tmp_path / "parts", stop_at=4, **folders)
     second = run(plan, tmp_path / "data", tmp_path / "parts", **folders)
@@ -161,7 +200,7 @@ def test_the_policy_gradient_resumes_exactly(tmp_path: Path) -> None:
 def test_a_cached_teacher_is_asked_once_and_resumes_exactly(tmp_path: Path, tier: str) -> None:
     loss = {"hidden": "forward_kl", "top_k": "top_k", "sampled": "sampled"}[tier]
     method = WhiteBox(loss=loss, source="cache", cache=Cache.model_validate({"tier": tier, "k": 8}))
-    folders = {"teacher_folder": teacher_folder(tmp_path), "signals_folder": tmp_path / "signals"}
+    folders: dict[str, Any] = {"teacher_folder": teacher_folder(tmp_path), "signals_folder": tmp_path / "signals"}
     log = check_resume(tmp_path, method, **folders)
     assert any("teacher's cache" in message for message in log.messages)
 
@@ -175,7 +214,7 @@ def test_a_cache_keeps_the_states_that_features_compare(tmp_path: Path) -> None:
 def test_a_whole_cache_needs_no_teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_sums(tmp_path / "data")
     plan = recipe(tmp_path, method=WhiteBox(source="cache"), **STEPS)
-    folders = {"teacher_folder": teacher_folder(tmp_path), "signals_folder": tmp_path / "signals"}
+    folders: dict[str, Any] = {"teacher_folder": teacher_folder(tmp_path), "signals_folder": tmp_path / "signals"}
     first = run(plan, tmp_path / "data", tmp_path / "first", **folders)
 
     def load(folder: Path) -> None:
@@ -203,10 +242,11 @@ def test_a_run_that_is_stopped_while_its_cache_is_built_ends_as_stopped(tmp_path
 def test_pairs_are_learnt_from_and_resume_exactly(tmp_path: Path) -> None:
     pairs = [row.model_copy(update={"rejected": "The answer is 99."}) for row in sums()]
     write_sums(tmp_path / "pairs", pairs)
-    for method, folders in (
+    cases: list[tuple[Preference, dict[str, Any]]] = [
         (Preference(), {}),
         (Preference(loss="contrastive"), {"teacher_folder": teacher_folder(tmp_path)}),
-    ):
+    ]
+    for method, folders in cases:
         plan = recipe(tmp_path, method=method, **STEPS)
         name = method.loss
         whole = run(plan, tmp_path / "pairs", tmp_path / f"{name}-whole", **folders)
@@ -250,7 +290,7 @@ def test_stages_that_compare_the_same_states_share_teacher_and_projections(tmp_p
     features = (Feature(loss="hidden_states"),)
     stages = (Stage(share=0.5, method={"loss": "none", "weight": 1.0}), Stage(share=0.5, method={"weight": 0.5}))
     plan = recipe(tmp_path, method=WhiteBox(features=features), **STEPS).model_copy(update={"stages": stages})
-    folders = {"teacher_folder": teacher_folder(tmp_path)}
+    folders: dict[str, Any] = {"teacher_folder": teacher_folder(tmp_path)}
     whole = run(plan, tmp_path / "data", tmp_path / "whole", **folders)
     first = run(plan, tmp_path / "data", tmp_path / "parts", stop_at=2, **folders)
     second = run(plan, tmp_path / "data", tmp_path / "parts", **folders)

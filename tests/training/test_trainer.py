@@ -15,7 +15,7 @@ import torch
 from stillhouse.artifacts import load_manifest, write_manifest
 from stillhouse.dataset import Example
 from stillhouse.errors import PermissionRefusedError, RecipeError, TrainingError
-from stillhouse.method import BlackBox, WhiteBox
+from stillhouse.method import BlackBox, Preference, WhiteBox
 from stillhouse.recipe import Recipe, Teacher
 from stillhouse.students.base import Trainable
 from stillhouse.students.causal import CausalStudent
@@ -58,6 +58,26 @@ def test_every_step_reports_its_numbers(tmp_path: Path) -> None:
     log = run(recipe(tmp_path, steps=4, evaluate_every=2), tmp_path / "data", tmp_path / "work")
     each = {"train/loss", "train/learning_rate", "train/grad_norm"}
     assert [set(log.curve[step]) for step in (1, 2, 3, 4)] == [each, each | {"eval/loss"}, each, each | {"eval/loss"}]
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_how_the_valid_split_is_cut_changes_nothing(tmp_path: Path, paired: bool) -> None:
+    """Weights and lengths differ, and one batch counts for nothing: a mean of the batches' means would be far off."""
+    rows = [
+        row.model_copy(update={"weight": float(i % 4 if row.split == "valid" else 1), "rejected": "No." if paired else None})
+        for i, row in enumerate(sums())
+    ]
+    write_sums(tmp_path / "data", rows)
+    method = Preference() if paired else BlackBox()
+    said = [
+        run(
+            recipe(tmp_path, method=method, steps=1, dropout=0.0, batch_size=size, accumulate=24 // size),
+            tmp_path / "data",
+            tmp_path / str(size),
+        ).curve[1]["eval/loss"]
+        for size in (1, 24)
+    ]
+    assert said[0] == pytest.approx(said[1], rel=1e-4)
 
 
 def test_epochs_are_counted_in_windows(tmp_path: Path) -> None:

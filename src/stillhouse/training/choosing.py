@@ -58,6 +58,8 @@ class Teachers:
         if method.source == "cache":  # what it has to hold
             kept = method.features if method.cache.states else ()
             place += [method.cache.model_dump_json(), str(method.temperature), str([feature.json_bytes() for feature in kept])]
+        if method.source == "ema":
+            place.append(str(method.ema_decay))
         if method.source == "mutual":  # the peer learns by the method too
             place.append(method.model_dump_json())
         key = "|".join(place)
@@ -85,7 +87,7 @@ class Teachers:
 
     def _features_of(self, method: WhiteBox) -> FeatureTerms:
         """Their projections go on being trained where a later stage compares the same states."""
-        key = str([feature.json_bytes() for feature in method.features])
+        key = str((self._shape(method), [feature.json_bytes() for feature in method.features]))
         if key not in self._features:
             (layers, width), (their_layers, their_width) = shape_of(self._student.network), self._shape(method)
             seed = self._job.recipe.training.seed

@@ -55,6 +55,11 @@ class Objective:
         """What is trained beside the student and left behind: the features' projections."""
         return []
 
+    @property
+    def within_batch(self) -> bool:
+        """Whether a micro-batch's examples are compared with each other, so that its size is part of what is minimised."""
+        return False
+
     def begin(self, step: int, steps: int) -> None:
         """Told before each step where the run is: temperatures, stages and interpolations follow it."""
 
@@ -103,6 +108,10 @@ class Distillation(Objective):
 
     def parameters(self) -> list[nn.Parameter]:
         return [] if self._features is None else list(self._features.parameters())
+
+    @property
+    def within_batch(self) -> bool:
+        return self._features is not None and self._features.within_batch
 
     def begin(self, step: int, steps: int) -> None:
         self._progress = step / max(steps - 1, 1)

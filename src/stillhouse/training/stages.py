@@ -34,6 +34,10 @@ class Stages(Objective):
         """Those that stages share, once."""
         return list({id(parameter): parameter for stage in self._stages for parameter in stage.parameters()}.values())
 
+    @property
+    def within_batch(self) -> bool:
+        return any(stage.within_batch for stage in self._stages)
+
     def begin(self, step: int, steps: int) -> None:
         self._current = stage_at(self._ends, step, steps)
         first = 0 if self._current == 0 else round(self._ends[self._current - 1] * steps)

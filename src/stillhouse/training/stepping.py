@@ -126,6 +126,7 @@ class Stepper:
         self.say(
             f"memory ran out with micro-batches of {largest}: from now on they are of {self.limit} at most, "
             "and a step has as many examples as before"
+            + ("; features that compare texts with each other compare fewer now" if self.objective.within_batch else "")
         )
         return self._batches(parts)
 
