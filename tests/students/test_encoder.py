@@ -130,6 +130,7 @@ def test_a_folder_that_is_not_whole_is_refused(tokenizer: Path, tmp_path: Path) 
     [
         ({"objective": "poetry"}, "objective"),
         ({"architecture": "compact", "hidden_size": "wide"}, "hidden_size"),
+        ({"architecture": "compact", "hidden_size": 32, "num_attention_heads": 3}, "no multiple of num_attention_heads"),
         ({**BERT, "hidden_sice": 3}, "hidden_sice"),
         ({**BERT, "max_length": 65}, "64 positions"),
         ({**BERT, "heads": "task", "labels": ["a", "b"]}, "labels"),

@@ -184,6 +184,5 @@ def check_examples(workspace: Workspace, recipe: Recipe, dataset: Dataset) -> No
     if compares and all(example.rejected in (None, example.answer) for example in examples):
         raise RecipeError(
             f'[method] kind = "preference" compares a better and a worse answer, and no training example of {len(examples)} has '
-            "a worse answer. Import pairs: stillhouse dataset import NAME FILE, JSON lines of input, preferred_output and "
-            "non_preferred_output."
+            "a worse answer. Import pairs: stillhouse dataset import NAME FILE --format openai_preference"
         )

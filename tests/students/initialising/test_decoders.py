@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from stillhouse.errors import RecipeError
-from stillhouse.recipe import Initialisation, Student
+from stillhouse.recipe import Adapter, Initialisation, Student
 from stillhouse.students.causal import CausalStudent
 from tests.students.tiny import tiny_spec, write_tokenizer
 from tests.training.runs import sums
@@ -41,6 +41,16 @@ def started(teacher: CausalStudent, init: Initialisation | None = None, **config
     )
     student.network.eval()
     return student
+
+
+def test_a_start_from_the_teacher_can_be_adapted(tmp_path: Path) -> None:
+    teacher = teacher_of(tmp_path, "llama")
+    spec = Student(kind="causal", config={"num_hidden_layers": 1}, init=Initialisation(), adapter=Adapter(rank=2))
+    student = CausalStudent.build(spec, examples=EXAMPLES, teacher=teacher)
+    trained = [name for name, parameter in student.network.named_parameters() if parameter.requires_grad]
+    assert trained and all("lora_" in name for name in trained)
+    student.network.eval()
+    assert torch.equal(logits(student), logits(started(teacher, num_hidden_layers=1)))
 
 
 def logits(student: CausalStudent) -> torch.Tensor:
