@@ -65,6 +65,14 @@ def test_changes_replace_fields_and_keep_their_types(tmp_path: Path) -> None:
     assert (recipe.evaluation.graders, recipe.student.kind) == (("exact",), "causal")
 
 
+def test_a_run_has_one_length_and_a_change_says_it_anew(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text('[student]\nkind = "encoder"\n[training]\nepochs = 4\n', encoding="utf-8")
+    for change, steps, epochs in (("training.steps=5", 5, None), ("training.epochs=2", None, 2), ("training.seed=1", None, 4)):
+        training = load_recipe(path, [change]).training
+        assert (training.steps, training.epochs) == (steps, epochs)
+
+
 @pytest.mark.parametrize("change", ["training.steps", "=3", "training..steps=3", "name.first=x"])
 def test_a_change_that_changes_nothing_is_refused(tmp_path: Path, change: str) -> None:
     with pytest.raises(RecipeError):

