@@ -13,7 +13,7 @@ from stillhouse.errors import RecipeError
 from stillhouse.method import BlackBox, Method
 from stillhouse.records import Record, problems_of
 
-_INSTEAD = {("training", "steps"): "epochs", ("training", "epochs"): "steps"}
+_INSTEAD: dict[tuple[str, ...], str] = {("training", "steps"): "epochs", ("training", "epochs"): "steps"}
 """A change to the one takes the other out: a run has one length."""
 _METHOD: TypeAdapter[Method] = TypeAdapter(Method)
 
