@@ -53,7 +53,7 @@ def _with(loss: str, layers: Any = "uniform", **options: Any) -> dict[str, Any]:
 def _layer(share: float, *pairs: tuple[int, int]) -> dict[str, Any]:
     """A stage that compares these layers and nothing else."""
     compared = [{"loss": "hidden_states", "layers": pairs}, {"loss": "attention", "layers": pairs}]
-    return {"share": share, "method": {"loss": "none", "features": compared}}
+    return {"share": share, "method": {"loss": "none", "weight": 1.0, "features": compared}}
 
 
 def _from_teacher(config: dict[str, Any], **init: Any) -> dict[str, Any]:
@@ -85,6 +85,7 @@ METHODS: dict[str, dict[str, Any]] = {
                 "share": 0.3,
                 "method": {
                     "loss": "none",
+                    "weight": 1.0,
                     "features": [{"loss": "embeddings"}, {"loss": "hidden_states"}, {"loss": "attention"}],
                 },
             },
