@@ -174,10 +174,10 @@ def _tokenizer(work: Path) -> Path:
     return folder
 
 
-def _recipe(student: dict[str, Any], tokenizer: Path, training: dict[str, Any], **parts: Any) -> Recipe:
+def _recipe(shape: dict[str, Any], tokenizer: Path, training: dict[str, Any], **parts: Any) -> Recipe:
     content = {
         "name": "decoders",
-        "student": {"kind": "causal", "config": {**COMMON, **student}, "tokenizer": str(tokenizer), **parts.pop("student", {})},
+        "student": {"kind": "causal", "config": {**COMMON, **shape}, "tokenizer": str(tokenizer), **parts.pop("student", {})},
         "training": {
             "batch_size": 16,
             "learning_rate": 2e-3,
