@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TypeVar
 
@@ -20,6 +20,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+LEAVING = timedelta(seconds=10)
+"""How long one that is done, or has failed, waits for the others to be."""
 PATIENCE = timedelta(hours=12)
 """How long one process waits for another: as long as a teacher's cache may take. Who dies takes the others along by torchrun."""
 
@@ -123,6 +125,9 @@ def together() -> Iterator[Ranks]:
     try:
         yield Ranks(rank, world, device)
     finally:
+        if not accelerated:  # whoever leaves first closes connections that the others still listen to, and gloo aborts on that
+            with suppress(RuntimeError):
+                dist.monitored_barrier(timeout=LEAVING)
         dist.destroy_process_group()
 
 
