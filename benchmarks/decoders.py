@@ -1,6 +1,6 @@
 """Every way of teaching a decoder against cross-entropy on the text alone: the same student, data, order and number of steps.
 
-    python benchmarks/decoders.py [--methods headline|all|NAME,...] [--seeds 3] [--work work-decoders] [--json]
+    python benchmarks/decoders.py [--methods "headline|all|NAME;..."] [--seeds 3] [--work work-decoders] [--json]
 
 A teacher of 4 layers of 256 and students of 2 layers of 128 are trained from scratch on the solutions of GSM8K (../shared/data,
 skipped without it), over a vocabulary of 4,000 pieces that is trained on the same text. Measured on held-out solutions, token by
@@ -115,7 +115,7 @@ def _options() -> argparse.Namespace:
 
 
 def _names(asked: str) -> list[str]:
-    return list({"headline": HEADLINE, "all": METHODS}.get(asked, asked.split(",")))
+    return list({"headline": HEADLINE, "all": METHODS}.get(asked, asked.split(";")))
 
 
 class Results:
