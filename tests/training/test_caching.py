@@ -272,7 +272,6 @@ def test_inner_states_are_kept_beside(tmp_path: Path, teacher: CausalStudent, ro
     names = names_of(wanted, {0, 2})
     assert names == ("hidden.0", "hidden.2", "scores.2", "queries.2", "values.2", "pooled")
     teaching = cached(tmp_path, teacher, rows, TIERS["hidden"], names)
-    assert "states" in teaching.gives
     batch = teacher.collate([rows[i] for i in (3, 70, 12)])
     live, kept = LiveTeacher(teacher).states(batch, wanted), teaching.states(batch, wanted)
     assert torch.equal(live.mask_BT, kept.mask_BT)

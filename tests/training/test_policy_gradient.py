@@ -14,7 +14,6 @@ from stillhouse.errors import RecipeError
 from stillhouse.losses.base import Loss, Target, dense
 from stillhouse.losses.sources import Dense, Source
 from stillhouse.method import Feature, WhiteBox
-from stillhouse.signal import GIVES
 from stillhouse.students.base import Trainable
 from stillhouse.tensors import Batch, Head, Output
 from stillhouse.training.objective import BEHAVIOUR, Window
@@ -54,8 +53,6 @@ class World:
 
 
 class Table(Teaching):
-    gives = GIVES["live"]
-
     def __init__(self, world: World) -> None:
         self._scores_HV = world.table_VH.detach().T
 

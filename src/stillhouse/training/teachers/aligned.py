@@ -29,7 +29,6 @@ from torch import Tensor
 from stillhouse.dataset import Example
 from stillhouse.errors import TrainingError
 from stillhouse.losses.sources import Projected, Source, Sparse
-from stillhouse.signal import GIVES
 from stillhouse.students.causal import CausalStudent
 from stillhouse.students.text_stream import TextStream
 from stillhouse.students.token_bytes import TokenBytes
@@ -55,8 +54,6 @@ class Meeting(NamedTuple):
 
 class AlignedTeacher(Teaching):
     """Runs the teacher on its own tokens of the batch's answers, whether they come from the dataset or from the student."""
-
-    gives = GIVES["top_k"]
 
     def __init__(
         self,

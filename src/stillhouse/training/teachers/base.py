@@ -13,15 +13,11 @@ import torch
 from torch import Tensor
 
 from stillhouse.losses.sources import Source
-from stillhouse.signal import Signal
 from stillhouse.tensors import Batch, States, Wanted
 
 
 class Teaching(ABC):
     """The teacher's side of a run."""
-
-    gives: frozenset[Signal]
-    """Checked against what the losses need, before any compute."""
 
     @abstractmethod
     def source(self, batch: Batch) -> Source:

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from stillhouse.errors import NotFoundError, TrainingError
 from stillhouse.losses.sources import Dense, Projected, Sampled, Source, Sparse
-from stillhouse.signal import GIVES, Signal
 from stillhouse.signals import Entry, HiddenRows, Rows, SampledRows, ScoreRows, SignalReader, TopRows
 from stillhouse.students.states import real_tokens
 from stillhouse.tensors import Batch, Head, States, Wanted
@@ -40,8 +39,6 @@ class CachedTeacher(Teaching):
         self._head = _head(reader) if reader.key.tier == "hidden" else None
         if self._head is not None and order is not None:
             self._head = self._head.picked(tuple(order))
-        states: frozenset[Signal] = frozenset({"states"}) if reader.key.states else frozenset()
-        self.gives = GIVES[reader.key.tier] | states
 
     def source(self, batch: Batch) -> Source:
         """Raises TrainingError for an example that the cache does not hold, or of which it holds other rows."""

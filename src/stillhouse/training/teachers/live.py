@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import torch
 
 from stillhouse.losses.sources import Projected, Source
-from stillhouse.signal import GIVES
 from stillhouse.students.base import Trainable
 from stillhouse.tensors import Batch, Encoded, Head, States, Wanted
 from stillhouse.training.teachers.base import Teaching
@@ -15,8 +14,6 @@ from stillhouse.training.teachers.base import Teaching
 
 class LiveTeacher(Teaching):
     """Reads the student's own batches where both turn a text into the same numbers, and its own otherwise."""
-
-    gives = GIVES["live"]
 
     def __init__(
         self,

@@ -26,7 +26,6 @@ class SeveralTeachers(Teaching):
         self._members = members
         self._teachers = list(teachers)
         self._combine = combine
-        self.gives = frozenset.intersection(*(teacher.gives for teacher in teachers)) - {"states"}
 
     def source(self, batch: Batch) -> Source:
         sources: list[Source] = [teacher.source(batch) for teacher in self._teachers]
