@@ -7,9 +7,11 @@ knows of ids, splits or duplicates: rows become examples in `curation`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol
+
+import orjson
 
 from stillhouse.chat import Message
 from stillhouse.dataset import Example, Split
@@ -102,6 +104,25 @@ def check_encoding(encoding: str) -> str:
     except LookupError:
         pass
     raise UsageError(f"'{encoding}' cannot be read here. Use utf-8, gb18030, latin-1 or another encoding that extends ASCII.")
+
+
+def row_of_json(line: Line, encoding: str, make: Callable[[int, Any], Row]) -> Row | Quarantined:
+    """The row that `make` sees in a line's JSON, given its number; set aside where it is none, or `make` raises ValueError."""
+    if line.too_long:
+        return too_long(line)
+    if not line.content.strip():
+        return quarantine(line.number, "an empty line")
+    try:
+        value = orjson.loads(line.content.decode(encoding))
+        check_strings(value)
+        return make(line.number, value)
+    except UnicodeDecodeError:
+        reason = f"not valid {encoding}"
+    except orjson.JSONDecodeError as exc:
+        reason = f"not valid JSON: {exc}"
+    except ValueError as exc:
+        reason = str(exc)
+    return quarantine(line.number, reason, line.content)
 
 
 def quarantine(line: int, reason: str, content: str | bytes = "") -> Quarantined:

@@ -13,17 +13,7 @@ from typing import Any
 import orjson
 
 from stillhouse.dataset import Example, Split
-from stillhouse.formats.base import (
-    Line,
-    Quarantined,
-    Row,
-    check_encoding,
-    check_strings,
-    quarantine,
-    read_lines,
-    row_of_chat,
-    too_long,
-)
+from stillhouse.formats.base import Quarantined, Row, check_encoding, read_lines, row_of_chat, row_of_json
 
 
 class OpenAIJsonl:
@@ -33,7 +23,7 @@ class OpenAIJsonl:
         """Row by row. A byte order mark is accepted. Raises NotFoundError, FormatError."""
         check_encoding(encoding)
         for line in read_lines(path):
-            yield too_long(line) if line.too_long else _row(line, encoding)
+            yield row_of_json(line, encoding, _chat_row)
 
     def write(self, examples: Iterable[Example], path: Path) -> int:
         """One line an example, UTF-8, no byte order mark; returns how many."""
@@ -55,23 +45,6 @@ def chat_object(example: Example) -> dict[str, Any]:
         answer["weight"] = 0
     chat: dict[str, Any] = {"messages": [*example.messages, answer]}
     return chat if example.tools is None else {**chat, "tools": example.tools}
-
-
-def _row(line: Line, encoding: str) -> Row | Quarantined:
-    if not line.content.strip():
-        return quarantine(line.number, "an empty line")
-    try:
-        text = line.content.decode(encoding)
-        value = orjson.loads(text)
-        check_strings(value)
-        return _chat_row(line.number, value)
-    except UnicodeDecodeError:
-        reason = f"not valid {encoding}"
-    except orjson.JSONDecodeError as exc:
-        reason = f"not valid JSON: {exc}"
-    except ValueError as exc:
-        reason = str(exc)
-    return quarantine(line.number, reason, line.content)
 
 
 def _chat_row(number: int, value: Any) -> Row:

@@ -14,17 +14,7 @@ import orjson
 
 from stillhouse.dataset import Example, Split
 from stillhouse.errors import UsageError
-from stillhouse.formats.base import (
-    Line,
-    Quarantined,
-    Row,
-    check_encoding,
-    check_strings,
-    quarantine,
-    read_lines,
-    row_of_chat,
-    too_long,
-)
+from stillhouse.formats.base import Quarantined, Row, check_encoding, read_lines, row_of_chat, row_of_json
 
 
 class OpenAIPreference:
@@ -34,7 +24,7 @@ class OpenAIPreference:
         """Row by row: `answer` is the preferred output, `rejected` the other one. Raises NotFoundError, FormatError."""
         check_encoding(encoding)
         for line in read_lines(path):
-            yield too_long(line) if line.too_long else _row(line, encoding)
+            yield row_of_json(line, encoding, _pair)
 
     def write(self, examples: Iterable[Example], path: Path) -> int:
         """One line an example; returns how many. Raises UsageError for one without a worse answer."""
@@ -61,22 +51,6 @@ def pair_object(example: Example) -> dict[str, Any]:
         "preferred_output": [{"role": "assistant", "content": example.answer}],
         "non_preferred_output": [{"role": "assistant", "content": example.rejected}],
     }
-
-
-def _row(line: Line, encoding: str) -> Row | Quarantined:
-    if not line.content.strip():
-        return quarantine(line.number, "an empty line")
-    try:
-        value = orjson.loads(line.content.decode(encoding))
-        check_strings(value)
-        return _pair(line.number, value)
-    except UnicodeDecodeError:
-        reason = f"not valid {encoding}"
-    except orjson.JSONDecodeError as exc:
-        reason = f"not valid JSON: {exc}"
-    except ValueError as exc:
-        reason = str(exc)
-    return quarantine(line.number, reason, line.content)
 
 
 def _pair(number: int, value: Any) -> Row:
