@@ -19,20 +19,21 @@ from stillhouse.chat import Message
 from stillhouse.dataset import Example
 from stillhouse.errors import RecipeError, TrainingError, UsageError
 from stillhouse.recipe import Student as StudentSpec
-from stillhouse.students.adapting import adapt, parameter_count, save_network
+from stillhouse.students.adapting import adapt
 from stillhouse.students.building import build_network, load_network
 from stillhouse.students.collating.decoder import collate_decoder, pack_decoder
-from stillhouse.students.folders import load_config, load_tokenizer, tokenizer_hash
+from stillhouse.students.folders import load_config, load_tokenizer
 from stillhouse.students.heads import head_of
 from stillhouse.students.initialising.decoders import start_decoder
 from stillhouse.students.prompting import ids_of, render
 from stillhouse.students.states import real_tokens, with_states
+from stillhouse.students.writing import WritingStudent
 from stillhouse.tensors import Batch, Encoded, Output, Wanted
 
 transformers_logging.disable_progress_bar()  # it would draw bars of its own on stderr while loading and saving
 
 
-class CausalStudent:
+class CausalStudent(WritingStudent):
     """A causal language model with its tokenizer."""
 
     kind = "causal"
@@ -82,36 +83,6 @@ class CausalStudent:
         student = cls(load_network(AutoModelForCausalLM, folder, load_config(folder)), load_tokenizer(folder))
         student.network.eval()
         return student
-
-    def save(self, folder: Path) -> None:
-        """Weights as safetensors (adapters merged), configuration, tokenizer and `chat_template.jinja`."""
-        save_network(self.network, folder)
-        self.tokenizer.save_pretrained(folder)
-
-    @property
-    def parameters(self) -> int:
-        """Numbers, embeddings included; tied ones count once, adapters not at all, because they end up in the weights."""
-        return parameter_count(self.network)
-
-    @property
-    def max_positions(self) -> int | None:
-        """Longest sequence the network was shaped for, in tokens."""
-        positions = getattr(self.network.config, "max_position_embeddings", None)
-        return int(positions) if positions else None
-
-    @property
-    def vocabulary_size(self) -> int:
-        """Scores per position: V of logits_BTV, which can exceed the tokenizer's count."""
-        return int(self.network.config.vocab_size)
-
-    @property
-    def row_labels(self) -> None:
-        """Its scores are of tokens."""
-        return None
-
-    def tokenizer_hash(self) -> str:
-        """Equal for tokenizers that turn every text into the same ids (padding and truncation settings do not count)."""
-        return tokenizer_hash(self.tokenizer)
 
     # -- chats and token ids ---------------------------------------------------------------------------------------------
 

@@ -19,21 +19,21 @@ from stillhouse.chat import Message
 from stillhouse.dataset import Example
 from stillhouse.errors import RecipeError, TrainingError, UsageError
 from stillhouse.recipe import Student as StudentSpec
-from stillhouse.students.adapting import parameter_count, save_network
 from stillhouse.students.base import last_user_text
 from stillhouse.students.building import build_network, load_network
 from stillhouse.students.collating.seq2seq import collate_seq2seq
-from stillhouse.students.folders import load_config, load_tokenizer, tokenizer_hash
+from stillhouse.students.folders import load_config, load_tokenizer
 from stillhouse.students.heads import head_of
 from stillhouse.students.initialising.seq2seq import start_seq2seq
 from stillhouse.students.prompting import ids_of, render
 from stillhouse.students.states import real_tokens, with_states
+from stillhouse.students.writing import WritingStudent
 from stillhouse.tensors import Batch, Encoded, Head, Output, Wanted
 
 EXAMPLE = '"t5", "umt5" or "bart"'
 
 
-class Seq2SeqStudent:
+class Seq2SeqStudent(WritingStudent):
     """An encoder-decoder with its tokenizer. T: input positions, U: decoder positions, N: supervised rows, H: width."""
 
     kind = "seq2seq"
@@ -94,36 +94,6 @@ class Seq2SeqStudent:
         student = cls(load_network(AutoModelForSeq2SeqLM, folder, load_config(folder)), load_tokenizer(folder))
         student.network.eval()
         return student
-
-    def save(self, folder: Path) -> None:
-        """Weights as safetensors (adapters merged), configuration, tokenizer and, if there is one, its chat template."""
-        save_network(self.network, folder)
-        self.tokenizer.save_pretrained(folder)
-
-    @property
-    def parameters(self) -> int:
-        """Numbers, embeddings included; tied ones count once, adapters not at all, because they end up in the weights."""
-        return parameter_count(self.network)
-
-    @property
-    def max_positions(self) -> int | None:
-        """Longest input, and longest answer, the network was shaped for, in tokens. None: positions are relative (T5)."""
-        positions = getattr(self.network.config, "max_position_embeddings", None)
-        return int(positions) if positions else None
-
-    @property
-    def vocabulary_size(self) -> int:
-        """Scores per position, which can exceed the tokenizer's count."""
-        return int(self.network.config.vocab_size)
-
-    @property
-    def row_labels(self) -> None:
-        """Its scores are of tokens."""
-        return None
-
-    def tokenizer_hash(self) -> str:
-        """Equal for tokenizers that turn every text into the same ids (padding and truncation settings do not count)."""
-        return tokenizer_hash(self.tokenizer)
 
     # -- chats and token ids ---------------------------------------------------------------------------------------------
 
