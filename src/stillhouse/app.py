@@ -60,11 +60,13 @@ class App:
         self.access = Access(settings, token)
         table = routes(
             self.access,
-            Completions(self.gateway.router, self.recorder, settings.max_body_bytes),
-            StoredCompletions(store, settings.max_body_bytes),
-            Models(self.gateway.router),
-            Health(self.recorder),
-            Writes(apply_writes or _refuse_writes, self.refresh),
+            [
+                Completions(self.gateway.router, self.recorder, settings.max_body_bytes),
+                StoredCompletions(store, settings.max_body_bytes),
+                Models(self.gateway.router),
+                Health(self.recorder),
+                Writes(apply_writes or _refuse_writes, self.refresh),
+            ],
         )
         refuse_unclassified(table)
         self._inner = Starlette(routes=table, lifespan=self._lifespan, exception_handlers={HTTPException: _http_error})

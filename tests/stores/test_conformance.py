@@ -6,6 +6,7 @@ import pytest
 
 from stillhouse.artifact import Artifact
 from stillhouse.completion import CompletionQuery
+from stillhouse.document import Document, DocumentQuery
 from stillhouse.errors import NotFoundError, UsageError
 from stillhouse.grade import Report
 from stillhouse.keys import Key
@@ -334,3 +335,57 @@ def test_large_payloads_pass(store: SqlStore) -> None:
         payload = store.payload(item.id)
         assert payload is not None
         assert payload.request == data
+
+
+def document(id: str, **changes: object) -> Document:
+    return Document.model_validate({"kind": "note", "id": id, "created": 5, "record": {"state": "open"}, **changes})
+
+
+def listed(store: SqlStore, **query: object) -> list[str]:
+    return [item.id for item in store.documents(DocumentQuery.model_validate({"kind": "note", **query})).items]
+
+
+def test_documents_are_kept_by_kind_and_id(store: SqlStore) -> None:
+    first, other = document("a", parent="p"), document("a", kind="other", record={"x": [1, None, "é"]})
+    for each in (first, other, document("b")):
+        store.put_document(each).result()
+    changed = document("a", parent="q", record={"state": "shut"})
+    store.put_document(changed).result()
+    assert (store.document("note", "a"), store.document("other", "a")) == (changed, other)
+    assert store.delete_document("note", "a").result() is True
+    assert store.delete_document("note", "a").result() is False
+    assert store.document("note", "a") is None and store.document("other", "a") == other
+
+
+def test_a_document_changes_only_from_a_state_that_was_expected(store: SqlStore) -> None:
+    store.put_document(document("a", record={"state": "open", "n": 1})).result()
+    assert store.change_document("note", "a", {"state": "shut"}, {"state": ["new", "open"]}).result() == {"state": "shut", "n": 1}
+    assert store.change_document("note", "a", {"n": 2}, {"state": ["open"]}).result() is None
+    assert store.change_document("note", "none", {"n": 2}).result() is None
+    kept = store.document("note", "a")
+    assert kept is not None and kept.record == {"state": "shut", "n": 1}
+
+
+def test_documents_come_in_pages_by_creation_then_id(store: SqlStore) -> None:
+    for id, created in (("c", 1), ("a", 2), ("b", 2), ("d", 3)):
+        store.put_document(document(id, created=created, parent="p" if id in "ab" else "")).result()
+    store.put_document(document("z", kind="other")).result()
+    for order, whole in (("asc", ["c", "a", "b", "d"]), ("desc", ["d", "b", "a", "c"])):
+        seen: list[str] = []
+        more = True
+        while more:
+            page = store.documents(DocumentQuery(kind="note", limit=1, order=order, after=seen[-1] if seen else None))  # type: ignore[arg-type]
+            seen += [item.id for item in page.items]
+            more = page.has_more
+        assert seen == whole
+    assert listed(store, parent="p") == ["b", "a"]
+    with pytest.raises(NotFoundError, match="no note 'none'"):
+        listed(store, after="none")
+
+
+def test_documents_are_found_by_their_fields_and_metadata(store: SqlStore) -> None:
+    for id, metadata in (("a", {'k"ey': "v"}), ("b", None), ("c", {'k"ey': "other"})):
+        store.put_document(document(id, record={"state": "open" if id != "c" else "shut", "metadata": metadata})).result()
+    assert listed(store, metadata={'k"ey': "v"}) == ["a"]
+    assert listed(store, where={"state": "open"}, limit=1) == ["b"]
+    assert listed(store, where={"state": "shut"}, metadata={'k"ey': "v"}) == []

@@ -6,7 +6,9 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 
+from stillhouse.api.access import Policy
 from stillhouse.api.asgi import Call, Reply, start
+from stillhouse.api.endpoint import Line
 from stillhouse.api.errors import error_event
 from stillhouse.api.parameters import check_request
 from stillhouse.capture import Capture, Origin, RecordedStream, Recorder
@@ -26,6 +28,11 @@ class Completions:
         self._router = router
         self._recorder = recorder
         self._max_body_bytes = max_body_bytes
+
+    def routes(self) -> list[Line]:
+        return [
+            ("POST", "/v1/chat/completions", self.create, Policy.KEY),
+        ]
 
     async def create(self, call: Call) -> Reply | None:
         request = ChatRequest(await call.body(self._max_body_bytes), call.headers)

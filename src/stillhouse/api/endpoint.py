@@ -6,7 +6,8 @@ No route can be made without a policy: `App` refuses to start with an endpoint o
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 from stillhouse.api.access import Access, Policy
 from stillhouse.api.asgi import Call, ClientGoneError, Receive, Reply, Scope, Send
@@ -17,6 +18,14 @@ log = logging.getLogger(__name__)
 
 Handler = Callable[[Call], Awaitable[Reply | None]]
 """Gives the reply, or None when it has sent a stream itself."""
+Line = tuple[str, str, Handler, Policy]
+"""A route: its method, its path, who handles it, who may call it."""
+
+
+class Resource(Protocol):
+    """One resource of the API: handlers, and the routes that lead to them."""
+
+    def routes(self) -> Sequence[Line]: ...
 
 
 class Endpoint:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from stillhouse.api.access import Policy
 from stillhouse.api.asgi import Call, Reply
+from stillhouse.api.endpoint import Line
 from stillhouse.capture import Recorder
 from stillhouse.errors import StoreError
 
@@ -12,6 +14,12 @@ class Health:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
+
+    def routes(self) -> list[Line]:
+        return [
+            ("GET", "/healthz", self.alive, Policy.KEY),
+            ("GET", "/readyz", self.ready, Policy.KEY),
+        ]
 
     async def alive(self, call: Call) -> Reply:
         return Reply.of({"status": "ok"})

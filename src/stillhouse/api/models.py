@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from stillhouse.api.access import Policy
 from stillhouse.api.asgi import Call, Reply
+from stillhouse.api.endpoint import Line
 from stillhouse.routing import ModelNotFoundError, Router, Target
 
 
@@ -13,6 +15,12 @@ class Models:
 
     def __init__(self, router: Router) -> None:
         self._router = router
+
+    def routes(self) -> list[Line]:
+        return [
+            ("GET", "/v1/models", self.list, Policy.KEY),
+            ("GET", "/v1/models/{model:path}", self.retrieve, Policy.KEY),
+        ]
 
     async def list(self, call: Call) -> Reply:
         listed = [(name, self._router.listed(name)) for name in self._router.names]

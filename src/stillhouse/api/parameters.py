@@ -5,18 +5,15 @@ Everything else in a request is the upstream's business and passes unread.
 
 from __future__ import annotations
 
-from typing import Any, Literal
-
-import orjson
+from typing import Any
 
 from stillhouse.api.errors import InvalidParameterError
+from stillhouse.api.pages import PageQuery
 from stillhouse.chat import ChatRequest
 from stillhouse.completion import CompletionQuery
-from stillhouse.errors import UsageError
 
 MAX_PAIRS, MAX_KEY, MAX_VALUE = 16, 64, 512
 MAX_CHOICES = 128
-MAX_PAGE = 100
 
 
 def check_request(request: ChatRequest) -> None:
@@ -55,30 +52,9 @@ def check_metadata(metadata: Any) -> dict[str, str]:
 
 def list_query(query: dict[str, str]) -> CompletionQuery:
     """The filters of a list: `metadata[key]=value`, model, after, limit, order. Raises InvalidParameterError."""
-    limit, order = page_of(query)
-    metadata = {name[9:-1]: value for name, value in query.items() if name.startswith("metadata[") and name.endswith("]")}
-    return CompletionQuery(model=query.get("model"), metadata=metadata, after=query.get("after"), limit=limit, order=order)
-
-
-def page_of(query: dict[str, str]) -> tuple[int, Literal["asc", "desc"]]:
-    """Limit and order. Raises InvalidParameterError."""
-    limit, order = query.get("limit", "20"), query.get("order", "asc")
-    if not limit.isdecimal() or not 1 <= int(limit) <= MAX_PAGE:
-        raise InvalidParameterError(f"'limit' must be an integer from 1 to {MAX_PAGE}, got '{limit[:40]}'.", "limit")
-    if order not in ("asc", "desc"):
-        raise InvalidParameterError(f"'order' must be 'asc' or 'desc', got '{order[:40]}'.", "order")
-    return int(limit), "desc" if order == "desc" else "asc"
-
-
-def json_object(raw: bytes) -> dict[str, Any]:
-    """A body that must be a JSON object. Raises UsageError."""
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError as exc:
-        raise UsageError(f"The request body is not valid JSON: {exc}.") from exc
-    if not isinstance(body, dict):
-        raise UsageError(f"The request body must be a JSON object, got {type(body).__name__}.")
-    return body
+    page = PageQuery(query)
+    filters = {"model": query.get("model"), "metadata": page.metadata}
+    return CompletionQuery.model_validate({**filters, "after": page.after, "limit": page.limit, "order": page.order})
 
 
 def _shown(value: object) -> str:

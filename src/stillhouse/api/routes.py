@@ -1,39 +1,20 @@
-"""The table of routes, each with its policy; made once per server."""
+"""The table of routes, each with its policy: every resource's own lines, put together once per server."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from starlette.routing import BaseRoute, Route
 
-from stillhouse.api.access import Access, Policy
-from stillhouse.api.chat_completions import Completions
-from stillhouse.api.endpoint import Endpoint, Handler
-from stillhouse.api.health import Health
-from stillhouse.api.models import Models
-from stillhouse.api.stored import StoredCompletions
-from stillhouse.api.writes import Writes
-
-CHAT = "/v1/chat/completions"
-ONE = CHAT + "/{completion_id}"
+from stillhouse.api.access import Access
+from stillhouse.api.endpoint import Endpoint, Resource
 
 
-def routes(
-    access: Access, completions: Completions, stored: StoredCompletions, models: Models, health: Health, writes: Writes
-) -> list[BaseRoute]:
-    """Every route there is."""
-    table: list[tuple[str, str, Handler, Policy]] = [
-        ("POST", CHAT, completions.create, Policy.KEY),
-        ("GET", CHAT, stored.list, Policy.KEY),
-        ("GET", ONE, stored.retrieve, Policy.KEY),
-        ("POST", ONE, stored.update, Policy.KEY),
-        ("DELETE", ONE, stored.delete, Policy.KEY),
-        ("GET", ONE + "/messages", stored.messages, Policy.KEY),
-        ("GET", "/v1/models", models.list, Policy.KEY),
-        ("GET", "/v1/models/{model:path}", models.retrieve, Policy.KEY),
-        ("POST", "/api/writes", writes.post, Policy.SERVER),
-        ("GET", "/healthz", health.alive, Policy.KEY),
-        ("GET", "/readyz", health.ready, Policy.KEY),
-    ]
-    return [Route(path, Endpoint(handler, policy, access), methods=[method]) for method, path, handler, policy in table]
+def routes(access: Access, resources: Iterable[Resource]) -> list[BaseRoute]:
+    """Every route, in the resources' order; a path with a catch-all parameter comes after those that it would swallow."""
+    lines = [line for resource in resources for line in resource.routes()]
+    lines.sort(key=lambda line: ":path}" in line[1])
+    return [Route(path, Endpoint(handler, policy, access), methods=[method]) for method, path, handler, policy in lines]
 
 
 def refuse_unclassified(table: list[BaseRoute]) -> None:

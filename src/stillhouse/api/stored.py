@@ -8,14 +8,20 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from stillhouse.api.access import Policy
 from stillhouse.api.asgi import Call, Reply
+from stillhouse.api.bodies import json_object
+from stillhouse.api.endpoint import Line
 from stillhouse.api.errors import InvalidParameterError
-from stillhouse.api.parameters import check_metadata, json_object, list_query, page_of
+from stillhouse.api.pages import PageQuery, list_body, page_among
+from stillhouse.api.parameters import check_metadata, list_query
 from stillhouse.completion import Completion
 from stillhouse.errors import NotFoundError
 from stillhouse.stores.base import Store
 from stillhouse.transcript import assemble, message_text, prompt_messages
 
+ALL = "/v1/chat/completions"
+ONE = ALL + "/{completion_id}"
 PART_KINDS = ("text", "image_url")
 """Content parts that the stored form has a place for."""
 
@@ -26,6 +32,15 @@ class StoredCompletions:
     def __init__(self, store: Store, max_body_bytes: int) -> None:
         self._store = store
         self._max_body_bytes = max_body_bytes
+
+    def routes(self) -> list[Line]:
+        return [
+            ("GET", ALL, self.list, Policy.KEY),
+            ("GET", ONE, self.retrieve, Policy.KEY),
+            ("POST", ONE, self.update, Policy.KEY),
+            ("DELETE", ONE, self.delete, Policy.KEY),
+            ("GET", ONE + "/messages", self.messages, Policy.KEY),
+        ]
 
     async def list(self, call: Call) -> Reply:
         query = list_query(call.query)
@@ -54,17 +69,11 @@ class StoredCompletions:
         return Reply.of({"object": "chat.completion.deleted", "id": row.id, "deleted": True})
 
     async def messages(self, call: Call) -> Reply:
-        limit, order = page_of(call.query)
+        page = PageQuery(call.query)
         row = await asyncio.to_thread(self._row, call)
         payload = await asyncio.to_thread(self._store.payload, row.id)
         messages = [_stored_message(row.id, i, m) for i, m in enumerate(prompt_messages(payload.request if payload else b""))]
-        if order == "desc":
-            messages.reverse()
-        after = call.query.get("after")
-        ids = [message["id"] for message in messages]
-        begin = ids.index(after) + 1 if after in ids else 0
-        rest = messages[begin:]
-        return Reply.of(list_body(rest[:limit], has_more=len(rest) > limit))
+        return Reply.of(page_among(messages, page))
 
     def _row(self, call: Call) -> Completion:
         identifier = call.path_parameter("completion_id")
@@ -79,13 +88,6 @@ class StoredCompletions:
         body = assemble(payload.response or b"", row.stream) if payload else {}
         return {"created": row.created, "choices": [], "model": row.model, **body,
                 "id": row.id, "object": "chat.completion", "metadata": row.metadata}  # fmt: skip
-
-
-def list_body(items: list[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
-    """A page, in OpenAI's shape."""
-    ids = [item["id"] for item in items]
-    return {"object": "list", "data": items, "first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None,
-            "has_more": has_more}  # fmt: skip
 
 
 def _stored_message(completion_id: str, index: int, message: dict[str, Any]) -> dict[str, Any]:

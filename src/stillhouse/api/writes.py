@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from stillhouse.api.access import Policy
 from stillhouse.api.asgi import Call, Reply
+from stillhouse.api.endpoint import Line
 
 MAX_GROUP_BYTES = 1024 * 2**20
 """An import's groups may be larger than any request of a client; only holders of the token get here."""
@@ -27,6 +29,11 @@ class Writes:
     def __init__(self, apply: Apply, changed: Callable[[], None]) -> None:
         self._apply = apply
         self._changed = changed
+
+    def routes(self) -> list[Line]:
+        return [
+            ("POST", "/api/writes", self.post, Policy.SERVER),
+        ]
 
     async def post(self, call: Call) -> Reply:
         body = await call.body(MAX_GROUP_BYTES)

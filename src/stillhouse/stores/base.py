@@ -7,13 +7,14 @@ Writes of one store take effect in the order they were submitted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from stillhouse.artifact import Artifact
 from stillhouse.completion import Completion, CompletionQuery
 from stillhouse.dataset import Dataset
+from stillhouse.document import Document, DocumentQuery
 from stillhouse.grade import Report
 from stillhouse.keys import Key
 from stillhouse.records import Record
@@ -101,7 +102,27 @@ class RunStore(Protocol):
     def events(self, run_id: str, after: int = -1, limit: int = 10_000) -> list[RunEvent]: ...
 
 
-class Store(CompletionStore, RunStore, Protocol):
+class DocumentStore(Protocol):
+    """The records of API resources."""
+
+    def put_document(self, document: Document) -> Future[None]:
+        """Enter it, or take the place of the one with its kind and id."""
+
+    def change_document(
+        self, kind: str, id: str, changes: Mapping[str, object], expect: Mapping[str, Sequence[object]] = {}
+    ) -> Future[dict[str, Any] | None]:
+        """Set top-level fields of the record, if each field of `expect` has one of the values named there (compare and set).
+
+        The changed record; None, and no change, where it is not there or not as expected.
+        """
+
+    def delete_document(self, kind: str, id: str) -> Future[bool]: ...
+    def document(self, kind: str, id: str) -> Document | None: ...
+    def documents(self, query: DocumentQuery) -> Page[Document]:
+        """By creation, then id. Raises NotFoundError where `query.after` is none of them."""
+
+
+class Store(CompletionStore, RunStore, DocumentStore, Protocol):
     """Everything that is kept."""
 
     def put_dataset(self, dataset: Dataset) -> Future[None]: ...

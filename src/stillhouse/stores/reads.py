@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, Table, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Table, func, or_, select, tuple_
 from sqlalchemy.exc import SQLAlchemyError
 
 from stillhouse.artifact import Artifact
 from stillhouse.completion import Completion, CompletionQuery
 from stillhouse.dataset import Dataset
-from stillhouse.errors import StoreError
+from stillhouse.document import Document, DocumentQuery
+from stillhouse.errors import NotFoundError, StoreError
 from stillhouse.grade import Report
 from stillhouse.keys import Key
 from stillhouse.records import Record
@@ -26,7 +28,7 @@ from stillhouse.stores.base import Page, Payload, UsageCount
 from stillhouse.stores.dialects import Dialect
 from stillhouse.stores.payloads import PayloadDamagedError, unpack
 from stillhouse.stores.search_text import query_phrases
-from stillhouse.stores.tables import completion_metadata, completion_tags, completions, payloads, run_events, runs
+from stillhouse.stores.tables import completion_metadata, completion_tags, completions, documents, payloads, run_events, runs
 from stillhouse.stores.writes.base import chunks
 from stillhouse.upstream import Upstream
 
@@ -151,6 +153,29 @@ class Reads:
 
     def route_history(self, alias: str) -> list[Route]:
         return self._documents(Route, tables.routes, tables.routes.c.alias == alias)
+
+    def document(self, kind: str, id: str) -> Document | None:
+        with self._reading() as connection:
+            row = connection.execute(select(documents).where(documents.c.kind == kind, documents.c.id == id)).first()
+        return None if row is None else Document(**row._mapping)
+
+    def documents(self, query: DocumentQuery) -> Page[Document]:
+        """The record's own fields are looked at row by row: a kind has thousands of documents, not millions."""
+        place, newest_first = tuple_(documents.c.created, documents.c.id), query.order == "desc"
+        rows = select(documents).where(documents.c.kind == query.kind)
+        if query.parent is not None:
+            rows = rows.where(documents.c.parent == query.parent)
+        if query.after is not None:
+            last = self.document(query.kind, query.after)
+            if last is None:
+                raise NotFoundError(f"There is no {query.kind} '{query.after[:80]}' to go on after.")
+            here = tuple_(last.created, last.id)
+            rows = rows.where(place < here if newest_first else place > here)
+        order = [column.desc() if newest_first else column.asc() for column in (documents.c.created, documents.c.id)]
+        with self._reading() as connection:
+            found = (row for row in connection.execute(rows.order_by(*order)).yield_per(200) if query.matches(row.record))
+            items = [Document(**row._mapping) for row in islice(found, query.limit + 1)]
+        return Page(items[: query.limit], has_more=len(items) > query.limit)
 
     def _documents(self, kind: type[R], table: Table, *conditions: ColumnElement[bool]) -> list[R]:
         """Newest first, by the order in which they were put."""

@@ -6,7 +6,7 @@ No transaction logic and no dialect's SQL here: what a write does stands in `wri
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from stillhouse.artifact import Artifact
 from stillhouse.completion import Completion, CompletionQuery
 from stillhouse.dataset import Dataset
+from stillhouse.document import Document
 from stillhouse.errors import StoreError
 from stillhouse.grade import Report
 from stillhouse.ids import new_id, uuid7_hex
@@ -117,6 +118,18 @@ class SqlStore(Reads):
     def rollback_route(self, alias: str) -> Future[Route | None]:
         record = self.submit("rollback_route", {"alias": alias})
         return _then(record, lambda value: None if value is None else Route.model_validate(value))
+
+    def put_document(self, document: Document) -> Future[None]:
+        return self.submit("put_document", document.model_dump(mode="json"))
+
+    def change_document(
+        self, kind: str, id: str, changes: Mapping[str, object], expect: Mapping[str, Sequence[object]] = {}
+    ) -> Future[dict[str, Any] | None]:
+        allowed = {field: list(values) for field, values in expect.items()}
+        return self.submit("change_document", {"kind": kind, "id": id, "changes": dict(changes), "expect": allowed})
+
+    def delete_document(self, kind: str, id: str) -> Future[bool]:
+        return self.submit("delete_document", {"kind": kind, "id": id})
 
     def publish(self, url: str) -> str:
         """Tell other processes that this one takes writes at `url`/api/writes; the returned token is what they will show."""

@@ -164,6 +164,17 @@ upstreams = _documents("upstreams", "name")
 keys = _documents("keys", "id")
 routes = _documents("routes", "id", Column("alias", String, nullable=False, index=True))
 
+documents = Table(
+    "documents",
+    metadata,
+    Column("kind", String, primary_key=True),
+    Column("id", String, primary_key=True),
+    Column("parent", String, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("record", JSON, nullable=False),
+)
+Index("documents_order", documents.c.kind, documents.c.parent, documents.c.created, documents.c.id)
+
 applied_writes = Table(
     "applied_writes",
     metadata,

@@ -1,13 +1,13 @@
-"""Writes of the small records that are kept whole, as JSON: datasets, artifacts, reports, upstreams, keys, routes."""
+"""Writes of the small records that are kept whole, as JSON: datasets, artifacts, upstreams, API resources, ..."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, select, update
 
 from stillhouse.stores.dialects import Dialect
-from stillhouse.stores.tables import artifacts, datasets, keys, reports, routes, upstreams
+from stillhouse.stores.tables import artifacts, datasets, documents, keys, reports, routes, upstreams
 from stillhouse.stores.writes.base import Arguments, Operation, each
 
 
@@ -32,6 +32,25 @@ def _rollback_route(connection: Connection, dialect: Dialect, *, alias: str) -> 
     return earlier
 
 
+def _this(kind: str, id: str) -> ColumnElement[bool]:
+    return and_(documents.c.kind == kind, documents.c.id == id)
+
+
+def _change_document(
+    connection: Connection, dialect: Dialect, *, kind: str, id: str, changes: Arguments, expect: dict[str, list[Any]]
+) -> Arguments | None:
+    record = connection.scalar(select(documents.c.record).where(_this(kind, id)))
+    if record is None or any(record.get(field) not in allowed for field, allowed in expect.items()):
+        return None
+    changed = {**record, **changes}
+    connection.execute(update(documents).where(_this(kind, id)).values(record=changed))
+    return changed
+
+
+def _delete_document(connection: Connection, dialect: Dialect, *, kind: str, id: str) -> bool:
+    return connection.execute(delete(documents).where(_this(kind, id))).rowcount == 1
+
+
 OPERATIONS = {
     "put_dataset": _put_into(datasets),
     "put_artifact": _put_into(artifacts),
@@ -41,4 +60,7 @@ OPERATIONS = {
     "put_key": _put_into(keys),
     "put_route": _put_into(routes),
     "rollback_route": Operation(each(_rollback_route)),
+    "put_document": _put_into(documents),
+    "change_document": Operation(each(_change_document)),
+    "delete_document": Operation(each(_delete_document)),
 }
