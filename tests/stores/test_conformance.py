@@ -374,7 +374,7 @@ def test_documents_come_in_pages_by_creation_then_id(store: SqlStore) -> None:
         seen: list[str] = []
         more = True
         while more:
-            page = store.documents(DocumentQuery(kind="note", limit=1, order=order, after=seen[-1] if seen else None))  # type: ignore[arg-type]
+            page = store.documents(DocumentQuery(kind="note", limit=1, order=order, after=seen[-1] if seen else None))
             seen += [item.id for item in page.items]
             more = page.has_more
         assert seen == whole
