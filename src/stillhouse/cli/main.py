@@ -44,6 +44,7 @@ NOUNS = {
     "import": Noun("stillhouse.cli.imports:app", "Bring in what other tools have collected.", COLLECT),
     "dataset": Noun("stillhouse.cli.dataset:app", "Immutable, fingerprinted versions of examples.", TEACH),
     "label": Noun("stillhouse.cli.label:app", "Ask a teacher for the answers to a dataset or a file.", TEACH, single=True),
+    "cot": Noun("stillhouse.cli.cot:app", "Chains of thought: generated, scored, filtered, in the paper's files.", TEACH),
     "signals": Noun("stillhouse.cli.signals:app", "What teachers said, kept: listed, checked, taken away.", TEACH),
     "train": Noun("stillhouse.cli.train:app", "Train a student; runs outlive the terminal and the server.", TEACH),
     "eval": Noun("stillhouse.cli.eval:app", "Student, teacher and base on the same questions.", TEACH),

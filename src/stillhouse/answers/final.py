@@ -1,7 +1,7 @@
 """The final answer inside a text that reasons: where it stands, and how two of them are compared.
 
 One rule for everybody: the control that is trained on answers alone, the grader that compares answers, the labels of a report.
-It knows nothing of tasks; a task that needs another rule brings its own grader.
+It knows nothing of tasks and types; what a type adds stands in the files beside this one.
 """
 
 from __future__ import annotations
@@ -21,11 +21,16 @@ def final_answer(text: str) -> str:
 
     Quotes, emphasis and a closing full stop around it are dropped. A marker with nothing behind it does not count.
     """
+    return stated_answer(text) or _unwrap(text)
+
+
+def stated_answer(text: str) -> str | None:
+    """The same where a marker says so; None where the text has none."""
     for marker in reversed(list(_MARKER.finditer(text))):
         answer = _unwrap(text[marker.end() :].lstrip(_WRAPPING + ":：").partition("\n")[0])
         if answer:
             return answer
-    return _unwrap(text)
+    return None
 
 
 def normalise(text: str) -> str:

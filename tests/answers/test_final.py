@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stillhouse.answers import final_answer, normalise
+from stillhouse.answers.final import final_answer, normalise
 
 
 @pytest.mark.parametrize(

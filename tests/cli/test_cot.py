@@ -1,0 +1,107 @@
+"""`stillhouse cot`: the figures that were published, from the texts alone; what is kept, and why the rest is not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Stillhouse
+from tests.reasoning.papers import OTHER_TASKS, write_paper
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data" / "reasoning"
+real = pytest.mark.skipif(not DATA.is_dir(), reason="the real completions are not here")
+KEPT = {
+    "multiarith": 472,
+    "gsm8k": 542,
+    "last_letter_concatenation": 288,
+    "coin_flip": 457,
+    "strategy_qa": 1254,
+    "commonsense_qa": 789,
+}
+
+
+@real
+@pytest.mark.parametrize("rule", ["published", "numeric"])
+def test_the_published_accuracies_come_out(stillhouse: Stillhouse, rule: str) -> None:
+    published = json.loads((DATA / "published_accuracy.json").read_bytes())
+    runs = stillhouse("cot", "score", DATA, "--rule", rule, "--json").json["runs"]
+    assert {run["dataset_key"] for run in runs} == set(published)
+    assert {(run["base_model"], run["completion_key"]) for run in runs} == {("text-davinci-002", "zs_cot")}
+    for run in runs:
+        target = published[run["dataset_key"]]
+        assert run["n"] == target["n"]
+        assert run["accuracy"] == pytest.approx(target[rule], abs=0.001)
+
+
+@real
+def test_what_is_kept_and_fine_tuning_data_of_the_train_split(stillhouse: Stillhouse, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    runs = stillhouse("cot", "filter", DATA, "--out", out, "--template", "ft_cot_token", "--json").json["runs"]
+    assert {run["dataset_key"]: run["kept"] for run in runs} == KEPT
+    for run in runs:
+        assert run["n"] == run["kept"] + sum(run["put_aside"].values())
+        assert len(Path(run["put_aside_file"]).read_text().splitlines()) == run["n"] - run["kept"]
+    for task in ("multiarith", "last_letter_concatenation"):
+        train = set(json.loads((DATA / "split" / f"{task}__default.json").read_bytes())["train"])
+        kept = json.loads((out / f"saved/completion_data/B_text-davinci-002__C_zs_cot/D_{task}.json").read_bytes())
+        lines = (out / f"saved/finetune_data/P_openai/F_zs_cot_{task}.jsonl").read_text().splitlines()
+        assert len(lines) == sum(int(sample) in train for sample in kept["data"])
+        assert all(json.loads(line)["completion"].endswith(" END") for line in lines)
+    missing = {run["dataset_key"] for run in runs if run["no_finetune"]}
+    assert missing == {"gsm8k", "commonsense_qa"}  # their splits are of questions that are not all here
+
+
+@pytest.mark.parametrize("bare", [True, False])
+@pytest.mark.parametrize("rule", ["published", "numeric"])
+def test_the_other_tasks_are_scored_by_the_same_command(stillhouse: Stillhouse, tmp_path: Path, rule: str, bare: bool) -> None:
+    runs = stillhouse("cot", "score", write_paper(tmp_path / "paper", bare=bare), "--rule", rule, "--json").json["runs"]
+    for run in runs:
+        said = OTHER_TASKS[run["dataset_key"]]
+        right = sum(one.published if rule == "published" else one.numeric for one in said)
+        assert (run["n"], run["correct"], run["accuracy"]) == (len(said), right, 100 * right / len(said))
+    assert {run["dataset_key"] for run in runs} == set(OTHER_TASKS)
+
+
+def test_a_table_for_people(stillhouse: Stillhouse, tmp_path: Path) -> None:
+    ran = stillhouse("cot", "score", write_paper(tmp_path))
+    assert "tracking_shuffled_objects" in ran.out
+    assert "put aside" in stillhouse("cot", "filter", tmp_path).out
+
+
+def test_put_aside_rows_say_why(stillhouse: Stillhouse, tmp_path: Path) -> None:
+    write_paper(tmp_path, tasks={"svamp": OTHER_TASKS["svamp"]})
+    [run] = stillhouse("cot", "filter", tmp_path, "--out", tmp_path / "out", "--rule", "published", "--json").json["runs"]
+    assert (run["kept"], run["put_aside"]) == (3, {"wrong answer": 2})
+    rows = [json.loads(line) for line in Path(run["put_aside_file"]).read_text().splitlines()]
+    assert [(row["reason"], row["sample_index"]) for row in rows] == [("wrong answer", 1), ("wrong answer", 2)]
+    assert len(json.loads(Path(run["kept_file"]).read_bytes())["data"]) == 3
+
+
+def test_input_is_never_overwritten(stillhouse: Stillhouse, tmp_path: Path) -> None:
+    write_paper(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
+    ran = stillhouse("cot", "filter", tmp_path, "--out", tmp_path)
+    assert (ran.code, "would overwrite" in ran.err) == (5, True)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.json")} == before
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--rule", "strict"], "numeric, published"),
+        (["--by", "luck"], "right, vote, any"),
+        (["--choose", "best"], "first, random, different"),
+        (["--template", "ft_cot_token"], "--out"),
+        (["--template", "zs_cot", "--out", "x"], "only asks"),
+    ],
+)
+def test_words_that_no_option_knows(stillhouse: Stillhouse, tmp_path: Path, options: list[str], says: str) -> None:
+    ran = stillhouse("cot", "filter", write_paper(tmp_path), *options)
+    assert (ran.code, says in ran.err) == (2, True), ran.err
+
+
+def test_a_folder_without_completions(stillhouse: Stillhouse, tmp_path: Path) -> None:
+    ran = stillhouse("cot", "score", tmp_path, "--json")
+    assert (ran.code, "completion_data" in ran.err) == (5, True)
