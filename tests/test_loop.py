@@ -15,7 +15,7 @@ from stillhouse.dataset import Dataset, Example
 from stillhouse.errors import NotFoundError, RecipeError, TrainingError, UsageError
 from stillhouse.formats.examples import write_dataset_folder
 from stillhouse.ids import new_id
-from stillhouse.jobs import local
+from stillhouse.jobs import queue
 from stillhouse.jobs.planning import plan_training
 from stillhouse.loop import Steps, _train, check_evaluation, make_dataset, prepare
 from stillhouse.recipe import DataSource, Recipe, load_recipe
@@ -140,7 +140,7 @@ class Workers:
         self.started: list[Run] = []
         self.said: list[str] = []
         self.ends = "succeeded"
-        monkeypatch.setattr(local, "start", lambda store, settings, run: self.started.append(run))
+        monkeypatch.setattr(queue, "begin", lambda store, settings, run: self.started.append(run))
 
     @property
     def steps(self) -> Steps:
@@ -233,7 +233,7 @@ def test_what_is_wrong_with_a_student_is_said_before_its_teacher_is_trained(
     assert workers.started == []
 
 
-@pytest.mark.parametrize("ended", ["interrupted", "stopped"])
+@pytest.mark.parametrize("ended", ["interrupted", "stopped", "paused"])
 def test_a_run_that_was_left_off_goes_on(workspace: Workspace, workers: Workers, data: Dataset, ended: str) -> None:
     recipe = Recipe.model_validate({"student": {"kind": "linear"}})
     workers.ends = ended

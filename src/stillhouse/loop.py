@@ -21,15 +21,15 @@ from stillhouse.errors import RecipeError, TrainingError
 from stillhouse.evaluation import Plan
 from stillhouse.evaluation.evaluating import Progress
 from stillhouse.grade import Report
-from stillhouse.jobs import local
+from stillhouse.jobs import queue
 from stillhouse.jobs.augmenting import check_options, with_augmentation
 from stillhouse.jobs.comparing import Comparison, compare_with_teacher
 from stillhouse.jobs.evaluations import evaluate_models
 from stillhouse.jobs.planning import check_recipe, plan_training
-from stillhouse.jobs.watch import ENDED_STATES, settle_all
+from stillhouse.jobs.watch import settle_all
 from stillhouse.recipe import DataSource, Recipe, load_recipe
 from stillhouse.records import Record
-from stillhouse.run import Run
+from stillhouse.run import FINAL_STATES, OPEN_STATES, Run
 from stillhouse.sources import read_files, read_stored
 from stillhouse.workspace import Workspace
 
@@ -107,11 +107,11 @@ def _train(workspace: Workspace, planned: Run, steps: Steps) -> Run:
     """The run to its end: a new one, or one of the same recipe and data that was begun before and has not come to its end."""
     run = _begun_before(workspace, planned)
     if run is None:
-        run = planned
-        local.submit(workspace.store, workspace.settings, run)
+        run = queue.submit(workspace.store, workspace.settings, planned)
+        queue.begin(workspace.store, workspace.settings, run)
         steps.say(f"Run {run.id} has started.")
-    elif run.state in ENDED_STATES:
-        local.resume(workspace.store, workspace.settings, run)
+    elif run.state not in OPEN_STATES:
+        queue.begin(workspace.store, workspace.settings, queue.resume(workspace.store, workspace.settings, run))
         steps.say(f"Run {run.id} goes on from step {run.step}.")
     else:
         steps.say(f"Run {run.id} is under way already.")
@@ -124,7 +124,7 @@ def _train(workspace: Workspace, planned: Run, steps: Steps) -> Run:
 def _begun_before(workspace: Workspace, planned: Run) -> Run | None:
     """The newest run that says the same and was left off."""
     runs = settle_all(workspace.store, workspace.settings.runs, "train")
-    left_off = [run for run in runs if run.spec == planned.spec and run.state not in ("succeeded", "failed")]
+    left_off = [run for run in runs if run.spec == planned.spec and run.state not in FINAL_STATES]
     return left_off[0] if left_off else None
 
 

@@ -6,21 +6,52 @@ from typing import Any, Literal
 
 from stillhouse.records import Record
 
-RunState = Literal["queued", "running", "stopping", "succeeded", "failed", "stopped", "interrupted"]
-"""`interrupted`: its process died without saying how it ended. Success is never inferred."""
+RunState = Literal[
+    "queued", "running", "pausing", "cancelling", "paused", "stopped", "interrupted", "succeeded", "failed", "cancelled"
+]
+"""`paused`: stopped because somebody asked, until somebody asks again. `stopped`: its process was told to end (SIGTERM) and did.
+`interrupted`: its process died without saying how it ended. Success is never inferred."""
+
+OPEN_STATES: frozenset[RunState] = frozenset({"queued", "running", "pausing", "cancelling"})
+WORKING_STATES: frozenset[RunState] = frozenset({"running", "pausing", "cancelling"})
+"""A process has claimed it."""
+RESUMABLE_STATES: frozenset[RunState] = frozenset({"paused", "stopped", "interrupted", "failed"})
+FINAL_STATES: frozenset[RunState] = frozenset({"succeeded", "failed", "cancelled"})
+"""Nothing more comes of it by itself: said once to whoever listens. A failed one may be resumed by hand."""
 
 LEASE_SECONDS = 30.0
 """A running run whose lease is older and whose process is gone is interrupted."""
 
 
+def ended_as(state: RunState, said: RunState) -> RunState:
+    """What a run in `state` is after an end of which its worker, or whoever found it dead, says `said`."""
+    if said in ("stopped", "interrupted"):
+        asked: dict[RunState, RunState] = {"pausing": "paused", "cancelling": "cancelled"}
+        return asked.get(state, said)
+    return said
+
+
 class Run(Record):
     id: str
-    kind: Literal["train", "eval", "label"]
+    kind: str
+    """A key of `stillhouse.jobs.WORKS`, which says what does it."""
     name: str
     state: RunState
     created: int
     spec: dict[str, Any]
     """What to do: for training, the recipe, the dataset's fingerprint and the folder."""
+    priority: int = 0
+    """Higher ones are started first; those of one priority by age."""
+    resource: str = "cpu"
+    """What it takes while it runs; settings say how many of each may run at once (`jobs_cpu`, `jobs_gpu`, `jobs_network`)."""
+    ref: str | None = None
+    """The API's object that it works for: a fine-tuning job, an eval run, a batch."""
+    attempts: int = 0
+    """Starts in a row after which it did not get further."""
+    max_attempts: int = 5
+    """After so many, a run whose process dies is failed rather than started again."""
+    announced: bool = False
+    """Whoever wants to know how runs end has heard of this end."""
     pid: int | None = None
     boot: str | None = None
     """Boot id and start time of the process: a recycled pid is not mistaken for it."""

@@ -10,6 +10,8 @@ from typing import Literal
 from stillhouse.records import Record
 
 DEFAULT_PORT = 8321
+RESOURCES = ("cpu", "gpu", "network")
+"""What a run may take; `jobs_<resource>` says how many runs may take it at once."""
 
 
 class Settings(Record):
@@ -29,6 +31,14 @@ class Settings(Record):
     """Requests that may wait for one student; past it 429."""
     student_batch: int = 16
     """Requests answered in one forward pass."""
+    jobs_cpu: int = 1
+    """Runs that may compute at once."""
+    jobs_gpu: int = 1
+    """Runs on a GPU at once."""
+    jobs_network: int = 4
+    """Runs at once that mostly wait for other machines: evals, batches, labelling."""
+    jobs_executor: str = "local"
+    """Where workers run: a key of `stillhouse.jobs.executors.EXECUTORS`."""
 
     @classmethod
     def load(cls, data_dir: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:

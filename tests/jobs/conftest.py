@@ -13,7 +13,7 @@ import pytest
 from stillhouse.dataset import Example
 from stillhouse.formats.examples import write_dataset_folder
 from stillhouse.ids import new_id
-from stillhouse.jobs import local, processes
+from stillhouse.jobs import processes, queue
 from stillhouse.jobs.watch import settle
 from stillhouse.run import Run
 from stillhouse.settings import Settings
@@ -28,6 +28,9 @@ ENTRY_POINTS = """
 scripted = tests.jobs.scripted:train
 [stillhouse.students]
 scripted = tests.jobs.scripted:ScriptedStudent
+[stillhouse.works]
+count = tests.jobs.works:count
+wait = tests.jobs.works:wait
 """
 
 
@@ -64,8 +67,17 @@ class Bench:
 
     def start(self, **options: object) -> Run:
         run = self.new_run(**options)
-        local.submit(self.store, self.settings, run)
+        queue.begin(self.store, self.settings, queue.submit(self.store, self.settings, run))
         return run
+
+    def start_kind(self, kind: str, **spec: object) -> Run:
+        """One of `works.py`."""
+        run = self.new_run().model_copy(update={"kind": kind, "name": kind, "spec": spec})
+        queue.begin(self.store, self.settings, queue.submit(self.store, self.settings, run))
+        return run
+
+    def resume(self, run: Run) -> None:
+        queue.begin(self.store, self.settings, queue.resume(self.store, self.settings, run))
 
     def look(self, run: Run) -> Run:
         """The run as any reader finds it."""
@@ -109,7 +121,9 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     plugin.mkdir(parents=True)
     (plugin / "METADATA").write_text("Metadata-Version: 2.1\nName: scripted\nVersion: 1\n")
     (plugin / "entry_points.txt").write_text(ENTRY_POINTS)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(plugin.parent), str(ROOT)]))
+    paths = [str(plugin.parent), str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    monkeypatch.syspath_prepend(str(plugin.parent))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in paths if path))
     settings = Settings(data_dir=tmp_path / "data")
     examples = [Example(id=f"e{n}", messages=[{"role": "user", "content": f"{n}?"}], answer="yes") for n in range(3)]
     draft = write_dataset_folder(settings.datasets / "draft", examples, name="small", may_train={"lab": "yes"})

@@ -24,12 +24,12 @@ def test_an_old_epoch_is_refused_and_its_worker_stops(bench: Bench) -> None:
     assert epoch == 1
     journal = Journal(bench.settings.runs / run.id, run.id)
     claim = Claim(run.id, epoch, journal, lambda: open_store(bench.settings, role="worker"))
-    bench.store.update_run(run.id, epoch, {"state": "interrupted"}).result()
+    bench.store.update_run(run.id, epoch, {"state": "queued"}).result()
     assert bench.store.claim_run(run.id, pid=os.getpid(), boot=boot).result() == 2
     journal.append("from the past", step=1)
     with claim:
         with pytest.raises(FencedError, match="another worker"):
-            claim.insist(lambda store: claim.end(store, {"state": "succeeded"}), 5)
+            claim.insist(lambda store: claim.end(store, "succeeded", {}), 5)
         assert claim.should_stop
     journal.close()
     assert bench.store.events(run.id) == []
@@ -49,7 +49,7 @@ def test_a_worker_that_slept_through_its_lease_publishes_nothing(bench: Bench) -
     assert lock.acquire_within(10)  # so that it does not fall asleep while it holds the lock
     os.kill(sleeper.pid, signal.SIGSTOP)
     lock.release()
-    bench.store.update_run(run.id, sleeper.epoch, {"state": "interrupted"}).result()
+    bench.store.update_run(run.id, sleeper.epoch, {"state": "queued"}).result()
     bench.store.claim_run(run.id, pid=os.getpid(), boot=processes.identity(os.getpid()) or "").result()
     bench.allow(8)
     os.kill(sleeper.pid, signal.SIGCONT)

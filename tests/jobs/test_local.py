@@ -6,7 +6,7 @@ import pytest
 
 from stillhouse.artifacts import verify
 from stillhouse.errors import ConflictError
-from stillhouse.jobs import local
+from stillhouse.jobs import queue
 from stillhouse.jobs.journal import read_events
 from tests.jobs.conftest import Bench
 
@@ -35,7 +35,7 @@ def test_a_killed_run_is_interrupted_and_resumes_to_the_same_end(bench: Bench) -
     assert "resume" in (dead.error or "") or "logs" in (dead.error or "")
     assert bench.store.artifacts() == []
     bench.allow(8)
-    local.resume(bench.store, bench.settings, dead)
+    bench.resume(dead)
     assert bench.until_state(run, "succeeded").epoch == 2
     assert bench.printed(run).splitlines()[-1] == "scripted training from step 3"
     assert bench.losses(run) == {step: 1 / step for step in range(1, 9)}
@@ -46,13 +46,12 @@ def test_a_stopped_run_keeps_its_checkpoint_and_resumes(bench: Bench) -> None:
     bench.allow(4)
     run = bench.start()
     bench.until_step(run, 4)
-    local.request_stop(bench.store, bench.look(run))
-    stopped = bench.until_state(run, "stopped")
+    queue.pause(bench.store, bench.settings, bench.look(run))
+    stopped = bench.until_state(run, "paused")
     assert (stopped.step, stopped.error) == (4, None)
-    with pytest.raises(ConflictError, match="ended already"):
-        local.request_stop(bench.store, stopped)
+    assert queue.pause(bench.store, bench.settings, stopped) == stopped
     bench.allow(8)
-    local.resume(bench.store, bench.settings, stopped)
+    bench.resume(stopped)
     bench.until_state(run, "succeeded")
     assert "from step 4" in bench.printed(run)
 
@@ -69,10 +68,10 @@ def test_what_runs_or_has_succeeded_is_not_resumed(bench: Bench) -> None:
     run = bench.start()
     bench.until_state(run, "running")
     with pytest.raises(ConflictError, match="is running"):
-        local.resume(bench.store, bench.settings, bench.look(run))
+        bench.resume(bench.look(run))
     bench.allow(8)
     with pytest.raises(ConflictError, match="is succeeded"):
-        local.resume(bench.store, bench.settings, bench.until_state(run, "succeeded"))
+        bench.resume(bench.until_state(run, "succeeded"))
 
 
 def test_a_second_worker_finds_the_run_taken(bench: Bench) -> None:
@@ -80,7 +79,7 @@ def test_a_second_worker_finds_the_run_taken(bench: Bench) -> None:
     run = bench.start()
     bench.until_state(run, "running")
     first = bench.look(run)
-    local.start(bench.store, bench.settings, first)
+    queue.executor_of(bench.settings).start(first)
     bench.allow(8)
     done = bench.until_state(run, "succeeded")
     assert (done.epoch, done.result) == (1, bench.look(run).result)
@@ -93,6 +92,6 @@ def test_a_run_started_twice_after_its_end_publishes_once(bench: Bench) -> None:
     run = bench.until_state(bench.start(), "succeeded")
     before = bench.store.artifacts()
     bench.store.update_run(run.id, run.epoch, {"state": "interrupted", "result": {}}).result()
-    local.resume(bench.store, bench.settings, bench.look(run))
+    bench.resume(bench.look(run))
     assert bench.until_state(run, "succeeded").result == run.result
     assert bench.store.artifacts() == before

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from stillhouse.jobs import local
+from stillhouse.jobs import queue
 from tests.jobs.conftest import Bench
 
 
@@ -46,9 +46,9 @@ def test_the_watcher_s_exit_code_tells_how_the_run_ended(bench: Bench, end: str,
     if end == "kill":
         bench.kill(run)
     else:
-        local.request_stop(bench.store, bench.look(run))
+        queue.pause(bench.store, bench.settings, bench.look(run))
     out, talk = watcher.communicate(timeout=30)
     assert watcher.returncode == code, talk
-    state = "interrupted" if end == "kill" else "stopped"
+    state = "interrupted" if end == "kill" else "paused"
     assert f'"state":"{state}"' in out.splitlines()[-1]
     assert (f"stillhouse train resume {run.id}" in talk) is (end == "kill")

@@ -211,7 +211,7 @@ def test_a_run_is_claimed_once_and_fenced(store: SqlStore) -> None:
     epoch = store.claim_run("run-1", pid=1, boot="a").result()
     assert epoch == 1
     assert store.claim_run("run-1", pid=2, boot="b").result() is None
-    assert store.update_run("run-1", epoch, {"state": "interrupted", "step": 7, "result": {"a": 1}}).result()
+    assert store.update_run("run-1", epoch, {"state": "queued", "step": 7, "result": {"a": 1}}).result()
     assert store.claim_run("run-1", pid=2, boot="b").result() == 2
     assert not store.update_run("run-1", epoch, {"step": 9}).result()
     assert not store.add_events([event(0)], epoch).result()
@@ -219,6 +219,24 @@ def test_a_run_is_claimed_once_and_fenced(store: SqlStore) -> None:
     assert run is not None
     assert (run.state, run.epoch, run.pid, run.step, run.result) == ("running", 2, 2, 7, {"a": 1})
     assert store.events("run-1") == []
+
+
+def test_a_run_is_changed_only_from_the_states_that_are_named(store: SqlStore) -> None:
+    store.put_run(run_record()).result()
+    assert not store.update_run("run-1", 0, {"state": "cancelled"}, only=("running", "paused")).result()
+    assert store.update_run("run-1", 0, {"state": "paused"}, only=("running", "queued")).result()
+    assert store.claim_run("run-1", pid=1, boot="a").result() is None
+    run = store.run("run-1")
+    assert run is not None and run.state == "paused"
+
+
+def test_runs_whose_end_was_not_told_are_found_oldest_first(store: SqlStore) -> None:
+    for number in (1, 2, 3):
+        store.put_run(run_record(f"run-{number}", ref=f"job-{number}")).result()
+    assert store.update_run("run-2", 0, {"state": "failed", "announced": True}).result()
+    assert [run.id for run in store.unannounced_runs()] == ["run-1", "run-3"]
+    assert [run.id for run in store.runs(states=("queued", "running"), after="run-3")] == ["run-1"]
+    assert [run.id for run in store.runs(ref="job-2")] == ["run-2"]
 
 
 def test_a_run_that_is_not_there_cannot_be_claimed(store: SqlStore) -> None:

@@ -37,7 +37,7 @@ def run_(
 
     A teacher that a recipe of its own makes is trained first, and texts that [data.augment] asks for are made.
     """
-    from stillhouse.jobs import local
+    from stillhouse.jobs import queue
     from stillhouse.jobs.planning import plan_training
     from stillhouse.loop import Steps, prepare
     from stillhouse.recipe import load_recipe
@@ -51,7 +51,7 @@ def run_(
     steps = Steps(wait=lambda run_id: watch_run(session, run_id), say=session.say, allow=allow or ())
     wanted, data = prepare(workspace, wanted, workspace.dataset(name), steps)
     run = plan_training(workspace, wanted, data, allow=allow or ())
-    local.submit(workspace.store, workspace.settings, run)
+    queue.begin(workspace.store, workspace.settings, queue.submit(workspace.store, workspace.settings, run))
     session.say(f"Run {run.id} has started.")
     if detach:
         session.emit(workspace.store.run(run.id))
@@ -86,12 +86,12 @@ def watch(ctx: typer.Context, run: str, json: JsonFlag = False) -> None:
 @app.command()
 def stop(ctx: typer.Context, run: str, json: JsonFlag = False) -> None:
     """Ask a run to stop after its current step; its checkpoint is kept and `resume` goes on from there."""
-    from stillhouse.jobs import local
+    from stillhouse.jobs import queue
 
     session: Session = ctx.obj
-    local.request_stop(session.workspace.store, _find(session, run))
+    asked = queue.pause(session.workspace.store, session.workspace.settings, _find(session, run))
     session.say(f"Asked. Go on later with: stillhouse train resume {run}")
-    session.emit(session.workspace.store.run(run))
+    session.emit(asked)
 
 
 @app.command()
@@ -102,11 +102,11 @@ def resume(
     json: JsonFlag = False,
 ) -> None:
     """Go on from the last checkpoint, to the same weights as without the interruption."""
-    from stillhouse.jobs import local
+    from stillhouse.jobs import queue
 
     session: Session = ctx.obj
     workspace = session.workspace
-    local.resume(workspace.store, workspace.settings, _find(session, run))
+    queue.begin(workspace.store, workspace.settings, queue.resume(workspace.store, workspace.settings, _find(session, run)))
     session.say(f"Run {run} goes on.")
     if detach:
         session.emit(workspace.store.run(run))

@@ -69,7 +69,7 @@ def show_end(session: Session, run: Run, *, line: bool = False) -> None:
         session.emit_line(run, "")
     else:
         session.emit(run)
-    if run.state in {"succeeded", "stopped"}:
+    if run.state in {"succeeded", "paused", "stopped"}:
         return
     session.say(f"Run {run.id} is {run.state}. {run.error or ''}")
     if run.state == "interrupted":

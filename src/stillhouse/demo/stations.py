@@ -21,7 +21,7 @@ from stillhouse.evaluation import Plan
 from stillhouse.evaluation.evaluating import Progress
 from stillhouse.formats.base import Row
 from stillhouse.grade import Report
-from stillhouse.jobs import local
+from stillhouse.jobs import queue
 from stillhouse.jobs.evaluations import evaluate_models
 from stillhouse.jobs.planning import plan_training
 from stillhouse.method import BlackBox
@@ -136,9 +136,9 @@ def recipe(size: Size, teacher: str, *, rationale: bool) -> Recipe:
 
 def start_training(workspace: Workspace, wanted: Recipe, dataset: Dataset) -> str:
     """Start a run, a process of its own; returns its id."""
-    planned = plan_training(workspace, wanted, dataset)
-    local.submit(workspace.store, workspace.settings, planned)
-    return planned.id
+    run = queue.submit(workspace.store, workspace.settings, plan_training(workspace, wanted, dataset))
+    queue.begin(workspace.store, workspace.settings, run)
+    return run.id
 
 
 def trained(workspace: Workspace, run_id: str, watch: Callable[[str], Run]) -> Artifact:

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -29,7 +29,7 @@ class Status(Record):
     state: Literal["succeeded", "failed", "stopped"]
     finished: int
     error: str | None = None
-    result: dict[str, str] = {}
+    result: dict[str, Any] = {}
 
 
 class Journal:

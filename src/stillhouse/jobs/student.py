@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stillhouse import __version__
 from stillhouse.artifact import Artifact
@@ -28,8 +29,8 @@ from stillhouse.workspace import Workspace, dataset_folder
 PATIENCE_SECONDS = 300.0
 
 
-def train_student(settings: Settings, run: Run, claim: Claim) -> str | None:
-    """Train what `run.spec` says; returns the artifact's id, None when it was asked to stop. Raises what `train` raises."""
+def work(settings: Settings, run: Run, claim: Claim) -> dict[str, Any] | None:
+    """Train what `run.spec` says: `{"artifact": ID}`, None when it was asked to stop. Raises what `train` raises."""
     recipe = Recipe.model_validate(run.spec["recipe"])
     data = dataset_folder(settings, str(run.spec["dataset"]))
     folders, recipe = resolve_folders(settings, recipe)
@@ -54,7 +55,8 @@ def train_student(settings: Settings, run: Run, claim: Claim) -> str | None:
     claim.insist(claim.flush, PATIENCE_SECONDS)  # raises if the run is somebody else's by now: then nothing is published
     artifact = publish(student, settings, run, read_manifest(data))
     claim.insist(lambda store: answer(store.put_artifact(artifact)), PATIENCE_SECONDS)
-    return artifact.id
+    claim.journal.append(f"The student is {artifact.id}.")
+    return {"artifact": artifact.id}
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,9 @@ from pathlib import Path
 from stillhouse.errors import NotFoundError
 from stillhouse.jobs import processes
 from stillhouse.jobs.journal import read_status
-from stillhouse.run import LEASE_SECONDS, Run, RunEvent
+from stillhouse.run import LEASE_SECONDS, OPEN_STATES, WORKING_STATES, Run, RunEvent, ended_as
 from stillhouse.stores.base import RunStore
 
-OPEN_STATES = frozenset({"queued", "running", "stopping"})
-ENDED_STATES = frozenset({"succeeded", "failed", "stopped", "interrupted"})
 LOOK_SECONDS = 0.3
 
 
@@ -34,7 +32,7 @@ def settle(store: RunStore, run: Run, runs_folder: Path) -> Run:
     current = store.run(run.id)  # again: the process may have written its end between the reading and its death
     if current is None or current.epoch != run.epoch or current.state not in OPEN_STATES:
         return current or run
-    store.update_run(run.id, run.epoch, _ending(current, runs_folder / run.id)).result()
+    store.update_run(run.id, run.epoch, _ending(current, runs_folder / run.id), only=(current.state,)).result()
     return store.run(run.id) or current
 
 
@@ -42,7 +40,7 @@ def is_gone(run: Run, now: float | None = None) -> bool:
     """Whether nobody works on an open run any more: by its process where that can be seen, else by its heartbeat."""
     now = time.time() if now is None else now
     if run.pid is None or run.boot is None:
-        return now - (run.heartbeat or run.created) > LEASE_SECONDS  # submitted, and then nobody came
+        return False  # it waits for its turn
     state = processes.state_of(run.pid, run.boot)
     if state == "elsewhere":
         return now - (run.heartbeat or run.created) > LEASE_SECONDS
@@ -50,11 +48,12 @@ def is_gone(run: Run, now: float | None = None) -> bool:
 
 
 def _ending(run: Run, folder: Path) -> dict[str, object]:
-    said = read_status(folder, run.epoch)
+    said = read_status(folder, run.epoch) if run.state in WORKING_STATES else None
     if said is not None:
-        return {"state": said.state, "finished": said.finished, "error": said.error, "result": dict(said.result)}
-    error = f"Its process ({run.pid}) ended without a word at step {run.step}. What it printed: stillhouse train logs {run.id}"
-    return {"state": "interrupted", "finished": int(time.time()), "error": error}
+        state = ended_as(run.state, said.state)
+        return {"state": state, "finished": said.finished, "error": said.error, "result": dict(said.result)}
+    error = f"Its process ({run.pid}) ended without a word at step {run.step}. What it printed: stillhouse jobs logs {run.id}"
+    return {"state": ended_as(run.state, "interrupted"), "finished": int(time.time()), "error": error}
 
 
 def follow(
@@ -68,12 +67,12 @@ def follow(
         store = open_store()
         run = store.run(run_id)
         if run is None:
-            raise NotFoundError(f"There is no run '{run_id}'. See what there is with: stillhouse train list")
+            raise NotFoundError(f"There is no run '{run_id}'. See what there is with: stillhouse jobs list")
         run = settle(store, run, runs_folder)
         while events := store.events(run_id, after=after):
             yield run, events
             after = events[-1].seq
         yield run, []
-        if run.state in ENDED_STATES:
+        if run.state not in OPEN_STATES:
             return
         time.sleep(LOOK_SECONDS)

@@ -2,7 +2,7 @@
 
     python -m stillhouse.jobs.worker RUN_ID --data-dir DIR
 
-Started by `local.py`, alone from then on: it needs neither the terminal nor the server that started it. Whatever happens, the
+Started by an executor, alone from then on: it needs neither the terminal nor the server that started it. Whatever happens, the
 last thing it does is say so: in `status.json` first, in the store as soon as the store takes it.
 """
 
@@ -15,13 +15,12 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from stillhouse.errors import StillhouseError, StoreError
-from stillhouse.jobs import processes
+from stillhouse.jobs import WORKS, processes
 from stillhouse.jobs.claim import BEAT_SECONDS, Claim, FencedError, claim_run
 from stillhouse.jobs.journal import Journal, Status, write_status
-from stillhouse.jobs.student import train_student
 from stillhouse.run import LEASE_SECONDS, Run
 from stillhouse.settings import Settings
 from stillhouse.stores.base import Store
@@ -45,7 +44,7 @@ def main() -> None:
     except StillhouseError as exc:
         print(f"Not started: {exc}", file=sys.stderr)
         sys.exit(75)
-    signal.signal(signal.SIGTERM, lambda *_: claim.stop_requested.set())
+    signal.signal(signal.SIGTERM, lambda *_: claim.request_stop())
     with claim:
         status = _work(settings, run, claim)
         _say_how_it_ended(settings, claim, status)
@@ -73,7 +72,7 @@ def _claim(settings: Settings, run_id: str) -> tuple[Run, Claim]:
             time.sleep(BEAT_SECONDS)
     assert run is not None
     journal = Journal(settings.runs / run_id, run_id)
-    return run, Claim(run_id, epoch, journal, lambda: _open(settings))
+    return run, Claim(run_id, epoch, journal, lambda: _open(settings), step=run.step)
 
 
 def _open(settings: Settings) -> Store:
@@ -83,17 +82,16 @@ def _open(settings: Settings) -> Store:
 def _work(settings: Settings, run: Run, claim: Claim) -> Status:
     claim.journal.append("Started." if claim.epoch == 1 else f"Started again (claim {claim.epoch}).")
     try:
-        artifact = train_student(settings, run, claim)
+        result = WORKS.resolve(run.kind)(settings, run, claim)
     except StillhouseError as exc:
         return _failed(claim, str(exc))
     except Exception as exc:
         traceback.print_exc()
         return _failed(claim, f"{type(exc).__name__}: {exc}")
-    if artifact is None:
-        claim.journal.append("Stopped as asked; the checkpoint is kept.")
+    if result is None:
+        claim.journal.append("Stopped as asked; what is done is kept.")
         return _status(claim, "stopped")
-    claim.journal.append(f"The student is {artifact}.")
-    return _status(claim, "succeeded", result={"artifact": artifact})
+    return _status(claim, "succeeded", result=result)
 
 
 def _failed(claim: Claim, error: str) -> Status:
@@ -106,7 +104,7 @@ def _status(
     state: Literal["succeeded", "failed", "stopped"],
     *,
     error: str | None = None,
-    result: dict[str, str] | None = None,
+    result: dict[str, Any] | None = None,
 ) -> Status:
     return Status(epoch=claim.epoch, state=state, finished=int(time.time()), error=error, result=result or {})
 
@@ -118,14 +116,9 @@ def _say_how_it_ended(settings: Settings, claim: Claim, status: Status) -> None:
         sys.exit(75)
     claim.journal.sync()
     write_status(settings.runs / claim.run_id, status)
-    changes: dict[str, object] = {
-        "state": status.state,
-        "finished": status.finished,
-        "error": status.error,
-        "result": status.result,
-    }
+    changes: dict[str, object] = {"finished": status.finished, "error": status.error, "result": status.result}
     try:
-        claim.insist(lambda store: claim.end(store, changes), PATIENCE_SECONDS)
+        claim.insist(lambda store: claim.end(store, status.state, changes), PATIENCE_SECONDS)
     except FencedError as exc:
         print(exc, file=sys.stderr)
         sys.exit(75)

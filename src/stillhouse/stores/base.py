@@ -7,7 +7,7 @@ Writes of one store take effect in the order they were submitted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -19,7 +19,7 @@ from stillhouse.grade import Report
 from stillhouse.keys import Key
 from stillhouse.records import Record
 from stillhouse.route import Route
-from stillhouse.run import Run, RunEvent
+from stillhouse.run import Run, RunEvent, RunState
 from stillhouse.upstream import Upstream
 
 T = TypeVar("T")
@@ -87,14 +87,27 @@ class CompletionStore(Protocol):
 class RunStore(Protocol):
     def put_run(self, run: Run) -> Future[None]: ...
     def run(self, run_id: str) -> Run | None: ...
-    def runs(self, kind: str | None = None, limit: int = 100) -> list[Run]:
-        """Newest first."""
+    def runs(
+        self,
+        kind: str | None = None,
+        limit: int = 100,
+        *,
+        after: str | None = None,
+        states: Collection[RunState] | None = None,
+        ref: str | None = None,
+    ) -> list[Run]:
+        """Newest first; `after` an id, older ones only."""
+
+    def unannounced_runs(self) -> list[Run]:
+        """Every run that has not ended, or of whose end not everybody has heard, oldest first."""
 
     def claim_run(self, run_id: str, *, pid: int, boot: str) -> Future[int | None]:
-        """Take a queued, stopped, failed or interrupted run: state `running`, the new epoch; None if somebody else has it."""
+        """Take a queued run: state `running`, the new epoch; None if it is in any other state, e.g. somebody else's."""
 
-    def update_run(self, run_id: str, epoch: int, changes: dict[str, object]) -> Future[bool]:
-        """Change fields if `epoch` is still the run's (fencing); False, and no change, when it is not."""
+    def update_run(
+        self, run_id: str, epoch: int, changes: dict[str, object], *, only: Collection[RunState] | None = None
+    ) -> Future[bool]:
+        """Change fields if `epoch` is still the run's (fencing), and its state among `only`; False, and no change, if not."""
 
     def add_events(self, events: Sequence[RunEvent], epoch: int) -> Future[bool]:
         """Append; also renews the heartbeat. An event already there is left as it is."""

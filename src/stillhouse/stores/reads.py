@@ -5,7 +5,7 @@ Lists of completions never touch payloads, whatever the filter.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
@@ -22,13 +22,22 @@ from stillhouse.grade import Report
 from stillhouse.keys import Key
 from stillhouse.records import Record
 from stillhouse.route import Route
-from stillhouse.run import Run, RunEvent
+from stillhouse.run import Run, RunEvent, RunState
 from stillhouse.stores import tables
 from stillhouse.stores.base import Page, Payload, UsageCount
 from stillhouse.stores.dialects import Dialect
 from stillhouse.stores.payloads import PayloadDamagedError, unpack
 from stillhouse.stores.search_text import query_phrases
-from stillhouse.stores.tables import completion_metadata, completion_tags, completions, documents, payloads, run_events, runs
+from stillhouse.stores.tables import (
+    UNANNOUNCED,
+    completion_metadata,
+    completion_tags,
+    completions,
+    documents,
+    payloads,
+    run_events,
+    runs,
+)
 from stillhouse.stores.writes.base import chunks
 from stillhouse.upstream import Upstream
 
@@ -95,12 +104,30 @@ class Reads:
             row = connection.execute(select(runs).where(runs.c.id == run_id)).first()
         return None if row is None else Run(**row._mapping)
 
-    def runs(self, kind: str | None = None, limit: int = 100) -> list[Run]:
+    def runs(
+        self,
+        kind: str | None = None,
+        limit: int = 100,
+        *,
+        after: str | None = None,
+        states: Collection[RunState] | None = None,
+        ref: str | None = None,
+    ) -> list[Run]:
         query = select(runs).order_by(runs.c.id.desc()).limit(limit)
         if kind is not None:
             query = query.where(runs.c.kind == kind)
+        if after is not None:
+            query = query.where(runs.c.id < after)
+        if states is not None:
+            query = query.where(runs.c.state.in_(states))
+        if ref is not None:
+            query = query.where(runs.c.ref == ref)
         with self._reading() as connection:
             return [Run(**row._mapping) for row in connection.execute(query)]
+
+    def unannounced_runs(self) -> list[Run]:
+        with self._reading() as connection:
+            return [Run(**row._mapping) for row in connection.execute(select(runs).where(UNANNOUNCED).order_by(runs.c.id))]
 
     def events(self, run_id: str, after: int = -1, limit: int = 10_000) -> list[RunEvent]:
         later = select(run_events).where(run_events.c.run == run_id, run_events.c.seq > after)

@@ -6,7 +6,7 @@ No transaction logic and no dialect's SQL here: what a write does stands in `wri
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +22,7 @@ from stillhouse.ids import new_id, uuid7_hex
 from stillhouse.keys import Key
 from stillhouse.records import Record
 from stillhouse.route import Route
-from stillhouse.run import Run, RunEvent
+from stillhouse.run import Run, RunEvent, RunState
 from stillhouse.stores.base import Page, UsageCount
 from stillhouse.stores.dialects import Dialect
 from stillhouse.stores.lock import publish_server, withdraw_server
@@ -85,8 +85,11 @@ class SqlStore(Reads):
     def claim_run(self, run_id: str, *, pid: int, boot: str) -> Future[int | None]:
         return self.submit("claim_run", {"id": run_id, "pid": pid, "boot": boot, "now": time.time()})
 
-    def update_run(self, run_id: str, epoch: int, changes: dict[str, object]) -> Future[bool]:
-        return self.submit("update_run", {"id": run_id, "epoch": epoch, "changes": changes})
+    def update_run(
+        self, run_id: str, epoch: int, changes: dict[str, object], *, only: Collection[RunState] | None = None
+    ) -> Future[bool]:
+        states = None if only is None else sorted(only)
+        return self.submit("update_run", {"id": run_id, "epoch": epoch, "changes": changes, "only": states})
 
     def add_events(self, events: Sequence[RunEvent], epoch: int) -> Future[bool]:
         """Events of one run. Raises UsageError (in the future) for several."""

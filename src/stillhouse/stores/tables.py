@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
     text,
 )
 
@@ -115,6 +116,12 @@ runs = Table(
     Column("state", String, nullable=False),
     Column("created", BigInteger, nullable=False),
     Column("spec", JSON, nullable=False),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    Column("resource", String, nullable=False, server_default="cpu"),
+    Column("ref", String),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("max_attempts", Integer, nullable=False, server_default="5"),
+    Column("announced", Boolean, nullable=False, server_default=false()),
     Column("pid", BigInteger),
     Column("boot", String),
     Column("epoch", Integer, nullable=False),
@@ -126,6 +133,10 @@ runs = Table(
     Column("error", Text),
     Column("result", JSON, nullable=False),
 )
+
+UNANNOUNCED = runs.c.announced == false()
+Index("runs_unannounced", runs.c.id, sqlite_where=UNANNOUNCED, postgresql_where=UNANNOUNCED)  # small: what a dispatcher looks at
+Index("runs_ref", runs.c.ref)
 
 run_events = Table(
     "run_events",

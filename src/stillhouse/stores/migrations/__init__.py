@@ -12,7 +12,7 @@ from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, sel
 
 from stillhouse.errors import SchemaTooNewError
 
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 HEAD = REVISIONS[-1]
 
 _version = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))  # Alembic's own

@@ -11,7 +11,6 @@ from stillhouse.stores.dialects import Dialect
 from stillhouse.stores.tables import run_events, runs
 from stillhouse.stores.writes.base import Arguments, Operation, each
 
-CLAIMABLE = ("queued", "stopped", "failed", "interrupted")
 _CHANGEABLE = frozenset(column.name for column in runs.columns) - {"id", "epoch"}
 
 
@@ -23,7 +22,7 @@ def _claim(connection: Connection, dialect: Dialect, *, id: str, pid: int, boot:
     row = connection.execute(select(runs.c.state, runs.c.epoch).where(runs.c.id == id)).first()
     if row is None:
         raise NotFoundError(f"There is no run {id}.")
-    if row.state not in CLAIMABLE:
+    if row.state != "queued":
         return None
     claim = {"state": "running", "epoch": row.epoch + 1, "pid": pid, "boot": boot, "heartbeat": now}
     first_start = func.coalesce(runs.c.started, int(now))
@@ -31,13 +30,17 @@ def _claim(connection: Connection, dialect: Dialect, *, id: str, pid: int, boot:
     return int(row.epoch) + 1
 
 
-def _update(connection: Connection, dialect: Dialect, *, id: str, epoch: int, changes: dict[str, Any]) -> bool:
+def _update(
+    connection: Connection, dialect: Dialect, *, id: str, epoch: int, changes: dict[str, Any], only: list[str] | None = None
+) -> bool:
     unknown = sorted(changes.keys() - _CHANGEABLE)
     if unknown:
         raise UsageError(f"A run has no field {', '.join(unknown)} to change. There are: {', '.join(sorted(_CHANGEABLE))}.")
     if not changes:
         return _holds(connection, id, epoch)
-    return connection.execute(update(runs).where(runs.c.id == id, runs.c.epoch == epoch).values(**changes)).rowcount == 1
+    states = [] if only is None else [runs.c.state.in_(only)]
+    held = update(runs).where(runs.c.id == id, runs.c.epoch == epoch, *states)
+    return connection.execute(held.values(**changes)).rowcount == 1
 
 
 def _add_events(connection: Connection, dialect: Dialect, *, events: list[Arguments], epoch: int, now: float) -> bool:
