@@ -103,3 +103,60 @@ def test_files_that_others_wrote_are_finished_in_place(tmp_path: Path) -> None:
     (folder / "tokenizer" / "vocabulary.json").write_bytes(b"{}")
     finish_directory(folder, "manifest.json", b'{"id":1}')
     assert (folder / "manifest.json").read_bytes() == b'{"id":1}'
+
+
+def test_a_draft_is_whole_or_gone(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    with files.draft() as draft:
+        draft.write(b"con")
+        draft.write(b"tent")
+        name = draft.keep()
+    assert files.get(name) == b"content" and name == files.put(b"content")
+    with pytest.raises(KeyError), files.draft() as draft:
+        draft.write(b"half")
+        raise KeyError
+    assert list((tmp_path / "incoming").iterdir()) == [] and list(files.names()) == [name]
+
+
+def test_what_a_draft_keeps_is_not_dropped_meanwhile(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    name = files.put(b"content")
+    with files.draft() as draft:
+        draft.write(b"content")
+        assert draft.keep() == name
+        assert not files.drop(name, lambda: False)
+    assert not files.drop(name, lambda: True)
+    assert files.drop(name, lambda: False)
+    assert not files.drop(name, lambda: False)
+    assert name not in files
+
+
+def test_a_file_cut_short_on_disk_is_mended_by_the_next_that_is_the_same(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    name = files.put(b"content")
+    files.path(name).write_bytes(b"con")
+    with files.draft() as draft:
+        draft.write(b"content")
+        draft.keep()
+    assert files.get(name) == b"content"
+
+
+@pytest.mark.parametrize("size", [20_000, 2_000_000])
+def test_a_draft_on_a_full_disk_leaves_nothing(tmp_path: Path, size: int) -> None:
+    code = (
+        "import sys; from pathlib import Path; from stillhouse.files import Files;"
+        "from stillhouse.errors import StoreError\n"
+        "try:\n"
+        "    with Files(Path(sys.argv[1])).draft() as draft:\n"
+        "        for _ in range(int(sys.argv[2]) // 1000): draft.write(bytes(1000))\n"
+        "        draft.keep()\n"
+        "except StoreError as exc: sys.exit(str(exc))"
+    )
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+
+    command = [sys.executable, "-B", "-c", code, str(tmp_path), str(size)]
+    process = subprocess.run(command, preexec_fn=limited, stderr=subprocess.PIPE, text=True, check=False)
+    assert process.returncode == 1 and "Cannot write" in process.stderr, process.stderr
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / ".lock"]

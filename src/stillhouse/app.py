@@ -19,6 +19,7 @@ from stillhouse.api.access import Access
 from stillhouse.api.asgi import Receive, Reply, Scope, Send
 from stillhouse.api.chat_completions import Completions
 from stillhouse.api.errors import envelope, error_reply
+from stillhouse.api.files import UploadedFiles
 from stillhouse.api.health import Health
 from stillhouse.api.models import Models
 from stillhouse.api.routes import fixed_endpoints, refuse_unclassified, routes
@@ -26,6 +27,7 @@ from stillhouse.api.stored import StoredCompletions
 from stillhouse.api.writes import Writes
 from stillhouse.capture import Recorder
 from stillhouse.errors import StillhouseError
+from stillhouse.filing import Filing
 from stillhouse.gateway import Gateway
 from stillhouse.ids import new_id, uuid7_hex
 from stillhouse.metering import Meter
@@ -36,6 +38,8 @@ log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 30.0
 """How long recordings whose clients have left may go on when the server is asked to stop."""
+SWEEP_SECONDS = 600.0
+"""How often files whose time is over are removed from the disk; from the lists they go at once."""
 
 
 class App:
@@ -58,12 +62,14 @@ class App:
         self.meter = Meter(store)
         self.recorder = Recorder(store, settings, instance or new_id("server"), self.meter.count)
         self.access = Access(settings, token)
+        self.filing = Filing(store, settings)
         table = routes(
             self.access,
             [
                 Completions(self.gateway.router, self.recorder, settings.max_body_bytes),
                 StoredCompletions(store, settings.max_body_bytes),
                 Models(self.gateway.router),
+                UploadedFiles(self.filing, settings.max_file_bytes),
                 Health(self.recorder),
                 Writes(apply_writes or _refuse_writes, self.refresh),
             ],
@@ -97,14 +103,23 @@ class App:
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         self.refresh()
-        metering = asyncio.create_task(self.meter.run())
+        background = [asyncio.create_task(self.meter.run()), asyncio.create_task(self._sweep_files())]
         try:
             yield
         finally:
             await self.recorder.drain(DRAIN_SECONDS)
-            metering.cancel()
+            for task in background:
+                task.cancel()
             await self.meter.flush()
             await self.gateway.close()
+
+    async def _sweep_files(self) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(self.filing.sweep)
+            except StillhouseError as exc:
+                log.error("files whose time is over could not be removed: %s", exc)
+            await asyncio.sleep(SWEEP_SECONDS)
 
 
 def _with_headers(send: Send) -> Send:

@@ -5,18 +5,22 @@ A name given by a person never becomes a path here: content-addressed names are 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
 
 from stillhouse.errors import NotFoundError, StoreError
 
 _DRAFT = ".draft-"
+_INCOMING = "incoming"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -112,6 +116,32 @@ class Files:
             raise StoreError(f"{path} was altered: its content is not what its name says.")
         return data
 
+    def draft(self) -> Draft:
+        """A new file, to be written piece by piece. Raises StoreError."""
+        return Draft(self._root)
+
+    def path(self, name: str) -> Path:
+        """Where `name` lies, for reading. Raises NotFoundError."""
+        path = self._path(name)
+        if not path.is_file():
+            raise NotFoundError(f"There is no file {name}.")
+        return path
+
+    def names(self) -> Iterator[str]:
+        """Every file's name."""
+        return (path.name for path in self._root.glob("??/*") if _SHA256.fullmatch(path.name))
+
+    def drop(self, name: str, wanted: Callable[[], bool]) -> bool:
+        """Remove a file for good, unless a draft keeps it at this moment or `wanted()` says that somebody refers to it."""
+        with _guarded(self._root):
+            return _unlink_unheld(self._path(name), wanted)
+
+    def remove_drafts(self) -> None:
+        """Remove what killed processes left half-written. Drafts that are being written stay."""
+        with _guarded(self._root):
+            for path in (self._root / _INCOMING).glob("*"):
+                _unlink_unheld(path, lambda: False)
+
     def __contains__(self, name: str) -> bool:
         return self._path(name).is_file()
 
@@ -119,7 +149,108 @@ class Files:
         digest = name.removeprefix("sha256:")
         if not _SHA256.fullmatch(digest):
             raise NotFoundError(f"There is no file {name!r}: expected the 64 hex digits of a SHA-256.")
-        return self._root / digest[:2] / digest
+        return _place(self._root, digest)
+
+
+class Draft:
+    """A file on its way into `Files`: written piece by piece, then kept whole or gone. Use it in a `with` block.
+
+    What it kept cannot be removed before the block ends, so there is time to write down elsewhere that it is there. The lock
+    that says so dies with the process: what a killed one left is found by `remove_drafts`.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._path = root / _INCOMING / secrets.token_hex(12)
+        self._digest = hashlib.sha256()
+        self._kept = False
+        self.size = 0
+        """Bytes written so far."""
+        with _as_store_error(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with _guarded(root):
+                self._file: BinaryIO = self._path.open("xb")
+                fcntl.flock(self._file, fcntl.LOCK_SH)
+
+    def write(self, data: bytes) -> None:
+        """Append. Raises StoreError."""
+        with _as_store_error(self._path):
+            self._file.write(data)
+        self._digest.update(data)
+        self.size += len(data)
+
+    def keep(self) -> str:
+        """Make it a file of its folder; returns its name, the sha256 in hex, once it survives a power cut. Raises StoreError."""
+        name = self._digest.hexdigest()
+        place = _place(self._root, name)
+        with _as_store_error(place):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            with _guarded(self._root):
+                place.parent.mkdir(exist_ok=True)
+                if place.is_file() and place.stat().st_size == self.size:
+                    self._hold_instead(place)
+                else:
+                    self._path.rename(place)
+                self._kept = True
+            sync_folder(place.parent)
+            sync_folder(self._root)
+        return name
+
+    def _hold_instead(self, place: Path) -> None:
+        """The same bytes lie there already: keep those from being removed, and let go of ours."""
+        there = place.open("rb")
+        fcntl.flock(there, fcntl.LOCK_SH)  # free: whoever locks it otherwise is within the guard
+        self._path.unlink()
+        self._file.close()
+        self._file = there
+
+    def __enter__(self) -> Draft:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if not self._kept:
+            self._path.unlink(missing_ok=True)
+        with suppress(OSError):  # bytes that were not written yet, of a file that is gone
+            self._file.close()
+
+
+def _place(root: Path, digest: str) -> Path:
+    return root / digest[:2] / digest
+
+
+def _unlink_unheld(path: Path, wanted: Callable[[], bool]) -> bool:
+    """Only within the guard, so that nobody begins to hold it meanwhile."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return False
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        if wanted():
+            return False
+        path.unlink()
+        return True
+
+
+@contextmanager
+def _guarded(root: Path) -> Iterator[None]:
+    """One process and thread at a time, for as long as names change."""
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / ".lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _as_store_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise StoreError(f"Cannot write {path}: {exc.strerror or exc}.") from exc
 
 
 def _sync_below(folder: Path) -> None:

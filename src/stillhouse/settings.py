@@ -27,6 +27,10 @@ class Settings(Record):
     """Free disk below which capture is refused, rather than failing midway."""
     capture: Literal["required", "best_effort"] = "required"
     """`required`: what cannot be kept is not forwarded. `best_effort`: it is, with `x-stillhouse-capture: dropped`."""
+    max_file_bytes: int = 512 * 2**20
+    """The largest file that can be uploaded in one request."""
+    max_upload_bytes: int = 8 * 2**30
+    """The largest file that can be uploaded in parts."""
     student_queue: int = 64
     """Requests that may wait for one student; past it 429."""
     student_batch: int = 16
@@ -79,6 +83,11 @@ class Settings(Record):
     def files(self) -> Path:
         """Content-addressed files."""
         return self.data_dir / "files"
+
+    @property
+    def uploads(self) -> Path:
+        """What clients uploaded, and what was made for them to download: by content, removed when nobody refers to it."""
+        return self.data_dir / "uploads"
 
     @property
     def prices(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -30,6 +31,11 @@ GOLDEN = {
     ("GET", "/v1/chat/completions/{completion_id}/messages"): Policy.KEY,
     ("GET", "/v1/models"): Policy.KEY,
     ("GET", "/v1/models/{model:path}"): Policy.KEY,
+    ("POST", "/v1/files"): Policy.KEY,
+    ("GET", "/v1/files"): Policy.KEY,
+    ("GET", "/v1/files/{file_id}"): Policy.KEY,
+    ("DELETE", "/v1/files/{file_id}"): Policy.KEY,
+    ("GET", "/v1/files/{file_id}/content"): Policy.KEY,
     ("POST", "/api/writes"): Policy.SERVER,
     ("GET", "/healthz"): Policy.KEY,
     ("GET", "/readyz"): Policy.KEY,
@@ -45,7 +51,7 @@ def routes_of(app: App) -> list[Route]:
 
 
 def path_of(route: str) -> str:
-    return route.replace("{completion_id}", "chatcmpl-1").replace("{model:path}", "a/b:c")
+    return re.sub(r"\{\w+\}", "id-1", route.replace("{model:path}", "a/b:c"))
 
 
 def key(secret: str, **more: Any) -> Key:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl
@@ -21,7 +21,9 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 BODY_SECONDS = 30.0
-"""A body that takes longer to arrive is refused."""
+"""A body that takes longer to arrive is refused; of one that is read in pieces, each piece."""
+PIECE = 64 * 1024
+"""Bytes of a body, or of a file, that are handled at once."""
 
 
 class BodyTooLargeError(UsageError):
@@ -93,30 +95,60 @@ class Call:
         """The last value of each parameter."""
         return dict(parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True))
 
+    @property
+    def announced(self) -> int:
+        """The body's length as its headers give it; 0 where they do not."""
+        length = self.headers.get("content-length", "")
+        return int(length) if length.isascii() and length.isdecimal() and len(length) < 20 else 0
+
     def path_parameter(self, name: str) -> str:
         return str(self.scope["path_params"][name])
 
     async def body(self, limit: int) -> bytes:
         """The whole body. Raises BodyTooLargeError as soon as it passes `limit`, BodyTooSlowError, ClientGoneError."""
-        announced = self.headers.get("content-length", "")
-        if announced.isdecimal() and int(announced) > limit:
-            raise BodyTooLargeError(f"The request body has {announced} bytes; at most {limit} are allowed.")
+        self.refuse_announced(limit)
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 return await self._read(limit)
         except TimeoutError as exc:
             raise BodyTooSlowError(f"The request body did not arrive within {BODY_SECONDS:g} seconds.") from exc
 
+    def refuse_announced(self, limit: int) -> None:
+        """Raises BodyTooLargeError where the headers already say that the body passes `limit`."""
+        if self.announced > limit:
+            raise BodyTooLargeError(f"The request body has {self.announced} bytes; at most {limit} are allowed.")
+
+    async def pieces(self, limit: int) -> AsyncIterator[bytes]:
+        """The body as it comes, a piece at a time. Raises as `body` does."""
+        self.refuse_announced(limit)
+        size, more = 0, True
+        while more:
+            piece = bytearray()
+            try:
+                async with asyncio.timeout(BODY_SECONDS):
+                    while more and len(piece) < PIECE:
+                        part, more = await self._receive()
+                        piece += part
+            except TimeoutError as exc:
+                raise BodyTooSlowError(f"{BODY_SECONDS:g} seconds brought less than {PIECE} bytes of the request body.") from exc
+            size += len(piece)
+            if size > limit:
+                raise BodyTooLargeError(f"The request body has more than {limit} bytes, which is the most allowed.")
+            yield bytes(piece)
+
+    async def _receive(self) -> tuple[bytes, bool]:
+        """A part of the body, and whether more follows. Raises ClientGoneError."""
+        message = await self.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        return message.get("body", b""), message.get("more_body", False)
+
     async def _read(self, limit: int) -> bytes:
         parts, size, more = [], 0, True
         while more:
-            message = await self.receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGoneError
-            part = message.get("body", b"")
+            part, more = await self._receive()
             size += len(part)
             if size > limit:
                 raise BodyTooLargeError(f"The request body has more than {limit} bytes, which is the most allowed.")
             parts.append(part)
-            more = message.get("more_body", False)
         return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
 import orjson
 
@@ -18,6 +18,8 @@ from stillhouse.dataset import Example, Split
 from stillhouse.errors import FormatError, NotFoundError, UsageError
 from stillhouse.records import Record
 from stillhouse.transcript import message_text
+
+T = TypeVar("T")
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 """A longer line is put aside without being held in memory."""
@@ -106,7 +108,7 @@ def check_encoding(encoding: str) -> str:
     raise UsageError(f"'{encoding}' cannot be read here. Use utf-8, gb18030, latin-1 or another encoding that extends ASCII.")
 
 
-def row_of_json(line: Line, encoding: str, make: Callable[[int, Any], Row]) -> Row | Quarantined:
+def row_of_json(line: Line, encoding: str, make: Callable[[int, Any], T]) -> T | Quarantined:
     """The row that `make` sees in a line's JSON, given its number; set aside where it is none, or `make` raises ValueError."""
     if line.too_long:
         return too_long(line)
@@ -166,11 +168,7 @@ def check_strings(value: Any) -> None:
 
 def row_of_chat(line: int, messages: Any, **fields: Any) -> Row:
     """A row from a conversation whose last message is the answer. Raises ValueError with the reason why it is none."""
-    if not isinstance(messages, list) or not messages:
-        raise ValueError("'messages' is missing or empty")
-    for position, message in enumerate(messages):
-        _check_message(position, message)
-    *prompt, last = messages
+    *prompt, last = check_messages(messages)
     if last["role"] != "assistant":
         raise ValueError(f"it ends with a message of role '{last['role']}', not with an assistant's answer")
     answer = message_text(last)
@@ -179,6 +177,22 @@ def row_of_chat(line: int, messages: Any, **fields: Any) -> Row:
     if not any(message["role"] not in ("system", "developer") for message in prompt):
         raise ValueError("there is no question before the answer")
     return Row(line=line, messages=prompt, answer=answer, **fields)
+
+
+def check_messages(messages: Any) -> list[Message]:
+    """`messages` as they are. Raises ValueError with the reason why they are no conversation."""
+    if not isinstance(messages, list) or not messages:
+        raise ValueError("'messages' is missing or empty")
+    for position, message in enumerate(messages):
+        _check_message(position, message)
+    return messages
+
+
+def check_tools(tools: Any) -> list[dict[str, Any]] | None:
+    """`tools` as they are. Raises ValueError."""
+    if tools is not None and not (isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools)):
+        raise ValueError("'tools' is not a list of objects")
+    return tools
 
 
 def _check_message(position: int, message: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from stillhouse.dataset import Example, Split
-from stillhouse.formats.base import Quarantined, Row, check_encoding, read_lines, row_of_chat, row_of_json
+from stillhouse.formats.base import Quarantined, Row, check_encoding, check_tools, read_lines, row_of_chat, row_of_json
 
 
 class OpenAIJsonl:
@@ -23,7 +23,7 @@ class OpenAIJsonl:
         """Row by row. A byte order mark is accepted. Raises NotFoundError, FormatError."""
         check_encoding(encoding)
         for line in read_lines(path):
-            yield row_of_json(line, encoding, _chat_row)
+            yield row_of_json(line, encoding, chat_row)
 
     def write(self, examples: Iterable[Example], path: Path) -> int:
         """One line an example, UTF-8, no byte order mark; returns how many."""
@@ -47,12 +47,11 @@ def chat_object(example: Example) -> dict[str, Any]:
     return chat if example.tools is None else {**chat, "tools": example.tools}
 
 
-def _chat_row(number: int, value: Any) -> Row:
+def chat_row(number: int, value: Any) -> Row:
+    """The row of one line's JSON. Raises ValueError with the reason why it is none."""
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
-    tools = value.get("tools")
-    if tools is not None and not (isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools)):
-        raise ValueError("'tools' is not a list of objects")
+    tools = check_tools(value.get("tools"))
     if "preferred_output" in value:
         raise ValueError("a pair of answers: import the file with --format openai_preference")
     messages = value.get("messages")

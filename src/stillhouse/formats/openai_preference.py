@@ -14,7 +14,7 @@ import orjson
 
 from stillhouse.dataset import Example, Split
 from stillhouse.errors import UsageError
-from stillhouse.formats.base import Quarantined, Row, check_encoding, read_lines, row_of_chat, row_of_json
+from stillhouse.formats.base import Quarantined, Row, check_encoding, check_tools, read_lines, row_of_chat, row_of_json
 
 
 class OpenAIPreference:
@@ -24,7 +24,7 @@ class OpenAIPreference:
         """Row by row: `answer` is the preferred output, `rejected` the other one. Raises NotFoundError, FormatError."""
         check_encoding(encoding)
         for line in read_lines(path):
-            yield row_of_json(line, encoding, _pair)
+            yield row_of_json(line, encoding, pair_row)
 
     def write(self, examples: Iterable[Example], path: Path) -> int:
         """One line an example; returns how many. Raises UsageError for one without a worse answer."""
@@ -53,13 +53,12 @@ def pair_object(example: Example) -> dict[str, Any]:
     }
 
 
-def _pair(number: int, value: Any) -> Row:
+def pair_row(number: int, value: Any) -> Row:
+    """The row of one line's JSON. Raises ValueError with the reason why it is none."""
     if not isinstance(value, dict) or not isinstance(value.get("input"), dict):
         raise ValueError("not a JSON object with an 'input'")
     asked = value["input"]
-    tools = asked.get("tools")
-    if tools is not None and not (isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools)):
-        raise ValueError("'tools' is not a list of objects")
+    tools = check_tools(asked.get("tools"))
     messages = asked.get("messages")
     if not isinstance(messages, list):
         raise ValueError("'input' has no list of messages")

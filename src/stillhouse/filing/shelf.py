@@ -1,0 +1,141 @@
+"""`Filing`: files by id. A record stands in the store, the bytes lie beside it under their hash, once however often they came.
+
+Bytes come before their record and go after it, so there is never a record without its bytes; what a killed process left without
+a record is found by `sweep`. A file whose time is over is not there any more, whether its bytes have been swept or not.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from stillhouse.document import Document, DocumentQuery
+from stillhouse.errors import NotFoundError, StoreError
+from stillhouse.files import Draft, Files
+from stillhouse.filing.checking import check_file
+from stillhouse.filing.record import FilePurpose, FileRecord, shown_name
+from stillhouse.ids import new_id
+from stillhouse.settings import Settings
+from stillhouse.stores.base import DocumentStore, Page
+
+KIND = "file"
+HOLDERS = (KIND, "upload_part")
+"""Kinds of documents whose `sha256` says that bytes are still wanted."""
+MONTH_SECONDS = 30 * 86_400
+"""After which a file of requests goes, as OpenAI's do, unless another time was said."""
+PIECE = 2**20
+
+
+class Filing:
+    """Everything but `page`, `file` and `path_of` writes to disk, and waits for it."""
+
+    def __init__(self, store: DocumentStore, settings: Settings, now: Callable[[], float] = time.time) -> None:
+        self.files = Files(settings.uploads)
+        self._store = store
+        self._settings = settings
+        self._now = now
+
+    def draft(self, expected: int = 0) -> Draft:
+        """A file to be written piece by piece, then handed to `file_draft`. Raises StoreError, also when the disk is nearly full.
+
+        `expected`: bytes that are known to come.
+        """
+        disk = os.statvfs(self._settings.data_dir)
+        if disk.f_bavail * disk.f_frsize < self._settings.min_free_bytes + expected:
+            raise StoreError(
+                f"With this file, less than {self._settings.min_free_bytes} bytes would be free where files are kept."
+            )
+        return self.files.draft()
+
+    def keep(self, content: bytes | Path, filename: str, purpose: FilePurpose, *, seconds: int | None = None) -> FileRecord:
+        """File bytes, or a copy of the file at a path. `seconds`: how long it is there. Raises StoreError."""
+        with self.draft() as draft:
+            if isinstance(content, bytes):
+                draft.write(content)
+            else:
+                with content.open("rb") as source:
+                    while piece := source.read(PIECE):
+                        draft.write(piece)
+            return self.file_draft(draft, filename, purpose, seconds=seconds)
+
+    def file_draft(self, draft: Draft, filename: str, purpose: FilePurpose, *, seconds: int | None = None) -> FileRecord:
+        """Check what was written and file it, whatever the verdict; within the draft's block. Raises StoreError."""
+        sha256 = draft.keep()
+        verdict = check_file(self.files.path(sha256), purpose)
+        details = None if verdict is None else verdict.details
+        created = int(self._now())
+        if seconds is None and purpose == "batch":
+            seconds = MONTH_SECONDS
+        record = FileRecord(
+            id=new_id("file"),
+            bytes=draft.size,
+            created_at=created,
+            filename=shown_name(filename),
+            purpose=purpose,
+            status="processed" if details is None else "error",
+            status_details=details,
+            expires_at=None if seconds is None else created + seconds,
+            sha256=sha256,
+            lines=None if verdict is None else verdict.lines,
+        )
+        document = Document(kind=KIND, id=record.id, created=created, record=record.model_dump(mode="json"))
+        self._store.put_document(document).result()
+        return record
+
+    def file(self, file_id: str) -> FileRecord:
+        """Raises NotFoundError, for one whose time is over, too."""
+        document = self._store.document(KIND, file_id)
+        record = None if document is None else FileRecord.model_validate(document.record)
+        if record is None or record.expired(self._now()):
+            raise NotFoundError(f"There is no file '{file_id[:80]}'. See what there is: GET /v1/files")
+        return record
+
+    def path_of(self, file_id: str) -> Path:
+        """Where a file's bytes lie, for reading. Raises NotFoundError."""
+        return self.files.path(self.file(file_id).sha256)
+
+    def page(self, query: DocumentQuery) -> Page[FileRecord]:
+        """A page of the files that are there. Raises NotFoundError where `query.after` is none."""
+        now, found = self._now(), list[FileRecord]()
+        while True:
+            page = self._store.documents(query)
+            records = [FileRecord.model_validate(document.record) for document in page.items]
+            found += [record for record in records if not record.expired(now)]
+            if not page.has_more or len(found) > query.limit:
+                return Page(found[: query.limit], has_more=len(found) > query.limit)
+            query = query.model_copy(update={"after": page.items[-1].id})
+
+    def delete(self, file_id: str) -> None:
+        """The record, and the bytes unless another file has the same. Raises NotFoundError."""
+        record = self.file(file_id)
+        if not self._store.delete_document(KIND, file_id).result():
+            raise NotFoundError(f"There is no file '{file_id[:80]}': somebody has deleted it just now.")
+        self.forget(record.sha256)
+
+    def forget(self, sha256: str) -> None:
+        """Remove bytes that no document refers to any more."""
+        self.files.drop(sha256, lambda: self._wanted(sha256))
+
+    def sweep(self) -> int:
+        """Remove the files whose time is over, and bytes that a killed process left behind; returns how many files went."""
+        gone = [record for record in self._all() if record.expired(self._now())]
+        for record in gone:
+            self._store.delete_document(KIND, record.id).result()
+        self.files.remove_drafts()
+        kept = {str(document.record["sha256"]) for kind in HOLDERS for document in self._documents(kind)}
+        for name in list(self.files.names()):
+            if name not in kept:
+                self.forget(name)
+        return len(gone)
+
+    def _all(self) -> list[FileRecord]:
+        return [FileRecord.model_validate(document.record) for document in self._documents(KIND)]
+
+    def _documents(self, kind: str) -> list[Document]:
+        return self._store.documents(DocumentQuery(kind=kind, limit=10**9)).items
+
+    def _wanted(self, sha256: str) -> bool:
+        queries = (DocumentQuery(kind=kind, where={"sha256": sha256}, limit=1) for kind in HOLDERS)
+        return any(self._store.documents(query).items for query in queries)

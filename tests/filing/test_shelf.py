@@ -1,0 +1,113 @@
+"""Files by id: bytes once, records each, nothing without the other, nothing after its time."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stillhouse.document import DocumentQuery
+from stillhouse.errors import NotFoundError
+from stillhouse.filing import Filing
+from stillhouse.settings import Settings
+from stillhouse.stores.opening import open_store
+from stillhouse.stores.sql import SqlStore
+
+
+class Clock:
+    now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path)
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[SqlStore]:
+    store = open_store(settings, role="server")
+    yield store
+    store.close()
+
+
+def blobs(settings: Settings) -> list[bytes]:
+    return sorted(path.read_bytes() for path in settings.uploads.glob("??/*"))
+
+
+def ids(filing: Filing, **query: object) -> list[str]:
+    asked = DocumentQuery.model_validate({"kind": "file", "order": "asc", **query})
+    return [record.id for record in filing.page(asked).items]
+
+
+def test_bytes_are_kept_once_and_go_with_the_last_record(store: SqlStore, settings: Settings, tmp_path: Path) -> None:
+    filing = Filing(store, settings)
+    (tmp_path / "source").write_bytes(b"same")
+    first, second = filing.keep(b"same", "a", "user_data"), filing.keep(tmp_path / "source", "b", "batch_output")
+    assert first.sha256 == second.sha256 and blobs(settings) == [b"same"]
+    filing.delete(first.id)
+    assert filing.path_of(second.id).read_bytes() == b"same"
+    filing.delete(second.id)
+    assert blobs(settings) == []
+    with pytest.raises(NotFoundError):
+        filing.path_of(second.id)
+
+
+def test_what_has_expired_is_gone_from_everywhere_at_once_and_from_disk_with_the_sweep(
+    store: SqlStore, settings: Settings
+) -> None:
+    clock = Clock()
+    filing = Filing(store, settings, clock)
+    made = [filing.keep(bytes([n]), str(n), "user_data", seconds=3600 if n % 2 else None).id for n in range(9)]
+    assert ids(filing) == made
+    clock.now += 3600
+    assert ids(filing) == ids(filing, limit=5) == made[::2]
+    assert [ids(filing, limit=2), ids(filing, limit=2, after=made[2]), ids(filing, limit=2, after=made[6])] == [
+        made[0:3:2], made[4:7:2], made[8:],
+    ]  # fmt: skip
+    assert not filing.page(DocumentQuery(kind="file", limit=5)).has_more
+    for gone in (filing.file, filing.path_of, filing.delete):
+        with pytest.raises(NotFoundError):
+            gone(made[1])
+    assert len(blobs(settings)) == 9
+    assert filing.sweep() == 4
+    assert len(blobs(settings)) == 5
+    assert filing.sweep() == 0
+
+
+def test_bytes_whose_record_was_never_written_are_swept(store: SqlStore, settings: Settings) -> None:
+    filing = Filing(store, settings)
+    with filing.draft() as draft:
+        draft.write(b"orphan")
+        draft.keep()
+        filing.sweep()
+        assert blobs(settings) == [b"orphan"]  # whoever keeps it may still be about to say so
+    filing.sweep()
+    assert blobs(settings) == []
+
+
+def test_while_one_deletes_another_files_the_same_bytes_and_keeps_them(store: SqlStore, settings: Settings) -> None:
+    """Two threads, each filing and deleting the same bytes; no record is ever seen without its bytes."""
+    filing, turns, problems = Filing(store, settings), itertools.count(), list[BaseException]()
+
+    def work() -> None:
+        try:
+            while next(turns) < 60:
+                record = filing.keep(b"same", "x", "user_data")
+                assert filing.path_of(record.id).read_bytes() == b"same"
+                filing.delete(record.id)
+        except BaseException as exc:
+            problems.append(exc)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    assert blobs(settings) == [] and ids(filing) == []
