@@ -249,3 +249,14 @@ def test_autocast_multiplies_in_half_precision_and_sums_in_float32() -> None:
     for one, other in zip(torch.autograd.grad(sums.total, given.leaves()), exact, strict=True):
         assert one.dtype == torch.float32
         assert torch.nn.functional.cosine_similarity(one.flatten(), other.flatten(), dim=0) > 0.999
+
+
+@pytest.mark.parametrize("tile", [1, 2 * ROW, None])
+def test_which_rows_are_right_is_told_beside_the_sums(tile: int | None) -> None:
+    given = case()
+    given.tokens_N[1] = given.head.scores(given.hidden_NH)[1].argmax()
+    given.tokens_N[2] = given.head.scores(given.hidden_NH)[2].argmin()
+    right_N = (given.head.scores(given.hidden_NH).argmax(dim=-1) == given.tokens_N).double()
+    right_N[[0, 3, 6]] = 0  # rows without any weight are left out
+    sums = given.fused("forward_kl", tile=tile)
+    assert torch.equal(sums.correct_N, right_N) and right_N[1] == 1 and not sums.correct_N.requires_grad

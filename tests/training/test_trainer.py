@@ -15,6 +15,7 @@ import torch
 from stillhouse.artifacts import load_manifest, write_manifest
 from stillhouse.dataset import Example
 from stillhouse.errors import PermissionRefusedError, RecipeError, TrainingError
+from stillhouse.files import hash_file
 from stillhouse.method import BlackBox, Preference, WhiteBox
 from stillhouse.recipe import Recipe, Teacher
 from stillhouse.students.base import Trainable
@@ -56,8 +57,40 @@ def test_a_student_learns_what_it_is_shown_and_is_an_artifact(tmp_path: Path) ->
 def test_every_step_reports_its_numbers(tmp_path: Path) -> None:
     write_sums(tmp_path / "data")
     log = run(recipe(tmp_path, steps=4, evaluate_every=2), tmp_path / "data", tmp_path / "work")
-    each = {"train/loss", "train/learning_rate", "train/grad_norm"}
-    assert [set(log.curve[step]) for step in (1, 2, 3, 4)] == [each, each | {"eval/loss"}, each, each | {"eval/loss"}]
+    each = {"train/loss", "train/token_accuracy", "train/learning_rate", "train/grad_norm", "train/tokens"}
+    watched = each | {"eval/loss", "eval/token_accuracy"}
+    assert [set(log.curve[step]) for step in (1, 2, 3, 4)] == [each, watched, each, watched]
+
+
+def test_token_accuracy_is_the_share_of_answers_tokens_that_are_likeliest(tmp_path: Path) -> None:
+    rows = [row.model_copy(update={"split": "train" if i < 6 else "valid"}) for i, row in enumerate(sums()[:9])]
+    write_sums(tmp_path / "data", rows)
+    plan = recipe(tmp_path, steps=6, batch_size=6, accumulate=1, dropout=0.0, evaluate_every=6)
+    log = run(plan, tmp_path / "data", tmp_path / "work")
+    student = CausalStudent.load(tmp_path / "work" / "student")
+    batch = student.collate(student.encode(rows[6:], max_tokens=256))
+    scores_NV = student.output(batch).scores_NV
+    right = float((scores_NV.argmax(dim=-1) == batch.targets_N).float().mean())
+    assert 0 < right < 1 and log.curve[6]["eval/token_accuracy"] == pytest.approx(right)
+    tokens = sum(row.length for row in student.encode(rows[:6], max_tokens=256))
+    assert [log.curve[step]["train/tokens"] for step in (1, 6)] == [tokens, 6 * tokens]
+
+
+@pytest.mark.parametrize("average", [None, 0.5])
+def test_the_student_is_kept_at_the_ends_of_the_last_epochs(tmp_path: Path, average: float | None) -> None:
+    """And is what a run of so many steps makes; that it is kept changes nothing, interrupted or not."""
+    write_sums(tmp_path / "data")
+    same: dict[str, Any] = {"batch_size": 30, "accumulate": 1, "schedule": "constant", "warmup": 0.0, "average": average}
+    whole = recipe(tmp_path, steps=None, epochs=4, **same)
+    run(whole, tmp_path / "data", tmp_path / "plain")
+    run(whole, tmp_path / "data", tmp_path / "kept", stop_at=7, keep_epochs=3)
+    run(whole, tmp_path / "data", tmp_path / "kept", keep_epochs=3)
+    run(recipe(tmp_path, steps=6, **same), tmp_path / "data", tmp_path / "short")
+    assert sorted(path.name for path in (tmp_path / "kept" / "epochs").iterdir()) == ["step-6", "step-9"]
+    kept = tmp_path / "kept" / "epochs" / "step-6"
+    assert hash_file(kept / "model.safetensors") == weights_hash(tmp_path / "short")
+    assert weights_hash(tmp_path / "kept") == weights_hash(tmp_path / "plain")
+    assert load_manifest(kept).metrics["eval/loss"] > 0
 
 
 @pytest.mark.parametrize("paired", [False, True])

@@ -42,6 +42,8 @@ class Sums(NamedTuple):
     """D_n, without graph; zeros where there is no divergence, and in rows without any weight."""
     cross_entropy_N: Tensor
     """CE_n, without graph; zeros in rows without any weight."""
+    correct_N: Tensor
+    """1 where no other score is above the token's, else 0; zeros in rows without any weight."""
 
 
 def weighted_sums(
@@ -98,7 +100,7 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, work: _Work) -> Sums:
         sums, ctx.gradients = _Pass(work, hidden_NH, ctx.needs_input_grad[:3]).run()
-        ctx.mark_non_differentiable(sums.divergence_N, sums.cross_entropy_N)
+        ctx.mark_non_differentiable(sums.divergence_N, sums.cross_entropy_N, sums.correct_N)
         ctx.set_materialize_grads(False)
         return sums
 
@@ -135,7 +137,7 @@ class _Pass:
         """The sums, and the total's gradients where any is needed."""
         work, plan = self._work, self._plan
         divergence_N = self._hidden_NH.new_zeros(len(work.tokens_N), dtype=self._exact)
-        cross_entropy_N = torch.zeros_like(divergence_N)
+        cross_entropy_N, correct_N = torch.zeros_like(divergence_N), torch.zeros_like(divergence_N)
         gradients = self._room() if any(self._needed) else None
         size = _tile_rows(work.head.size * self._exact.itemsize, plan.count, work.tile, self._hidden_NH.device)
         buffer_MV = self._hidden_NH.new_empty(min(size, plan.count), work.head.size, dtype=self._exact)
@@ -143,13 +145,13 @@ class _Pass:
             for number, (rows, count) in enumerate(plan.tiles(size)):
                 hidden_MH = self._hidden_NH[rows].to(self._product)
                 scores_MV = self._project(hidden_MH, buffer_MV[:count])
-                divergence_N[rows], cross_entropy_N[rows] = self._turn(scores_MV, rows)
+                divergence_N[rows], cross_entropy_N[rows], correct_N[rows] = self._turn(scores_MV, rows)
                 if gradients is not None:
                     self._spread(scores_MV, hidden_MH, rows, gradients, first=number == 0)
             total = (cross_entropy_N * work.ce_N).sum()
             if work.kd_N is not None:
                 total = total + (divergence_N * work.kd_N).sum()
-        return Sums(total, divergence_N, cross_entropy_N), self._as_inputs(gradients)
+        return Sums(total, divergence_N, cross_entropy_N, correct_N), self._as_inputs(gradients)
 
     def _project(self, hidden_MH: Tensor, scores_MV: Tensor) -> Tensor:
         """The head's scores, in the buffer."""
@@ -164,8 +166,8 @@ class _Pass:
         cap = self._work.head.soft_cap
         return scores_MV if cap is None else scores_MV.div_(cap).tanh_().mul_(cap)
 
-    def _turn(self, scores_MV: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
-        """divergence_M and cross_entropy_M of a tile. Where gradients are needed, its scores become theirs, block by block."""
+    def _turn(self, scores_MV: Tensor, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
+        """divergence_M, cross_entropy_M, correct_M. Where gradients are needed, the scores become theirs, block by block."""
         work, plan = self._work, self._plan
         tokens_M, ce_M = work.tokens_N[rows], work.ce_N[rows]
         target, kd_M, temperature_M1 = None, None, None
@@ -177,12 +179,14 @@ class _Pass:
         for start in range(0, len(scores_MV), step):
             block = slice(start, start + step)
             part = _Block(work, plan, scores_MV[block], tokens_M[block], ce_M[block])
+            correct_M = part.correct()  # while the scores are scores
             if target is None or kd_M is None or temperature_M1 is None:
-                parts.append(part.cross_entropy(any(self._needed)))
+                parts.append((*part.cross_entropy(any(self._needed)), correct_M))
             else:
                 taught = target.at(block)
-                parts.append(part.both(taught, kd_M[block], temperature_M1[block], any(self._needed)))
-        return torch.cat([one for one, _ in parts]), torch.cat([one for _, one in parts])
+                parts.append((*part.both(taught, kd_M[block], temperature_M1[block], any(self._needed)), correct_M))
+        divergence, cross_entropy, correct = zip(*parts, strict=True)
+        return torch.cat(divergence), torch.cat(cross_entropy), torch.cat(correct)
 
     def _spread(self, gradient_MV: Tensor, hidden_MH: Tensor, rows: Rows, gradients: _Gradients, *, first: bool) -> None:
         """Through the linear layer: into the tile's states, and added to the weights', which the first tile finds unwritten."""
@@ -268,10 +272,14 @@ class _Block:
     tokens_M: Tensor
     ce_M: Tensor
 
+    def correct(self) -> Tensor:
+        """correct_M: one more pass over scores that lie in the cache."""
+        return self._of(self.scores_MV).eq(self.scores_MV.amax(dim=-1)).to(self.scores_MV.dtype)
+
     def cross_entropy(self, gradient: bool) -> tuple[Tensor, Tensor]:
         """Zeros and cross_entropy_M; with `gradient`, the scores become it."""
         log_q_MV = self.scores_MV.log_softmax(dim=-1)
-        cross_entropy_M = self._of_tokens(log_q_MV)
+        cross_entropy_M = -self._of(log_q_MV)
         if gradient:
             self._write(self._pull(log_q_MV))
         return torch.zeros_like(cross_entropy_M), cross_entropy_M
@@ -281,7 +289,7 @@ class _Block:
         loss = self.work.loss
         assert loss is not None
         log_q_MV = self.scores_MV.log_softmax(dim=-1)
-        cross_entropy_M = self._of_tokens(log_q_MV)
+        cross_entropy_M = -self._of(log_q_MV)
         soft_MV = log_q_MV
         if not self.plan.plain:
             soft_MV = (self.scores_MV[:, : self.plan.size] / temperature_M1).log_softmax(dim=-1)
@@ -296,8 +304,8 @@ class _Block:
         self._write(gradient_MV)
         return divergence_M, cross_entropy_M
 
-    def _of_tokens(self, log_q_MV: Tensor) -> Tensor:
-        return -log_q_MV.gather(-1, self.tokens_M[:, None]).squeeze(-1)
+    def _of(self, values_MV: Tensor) -> Tensor:
+        return values_MV.gather(-1, self.tokens_M[:, None]).squeeze(-1)
 
     def _pull(self, log_q_MV: Tensor) -> Tensor:
         """Cross-entropy's weighted gradient: ce (q - 1 at the token), over the log-probabilities."""

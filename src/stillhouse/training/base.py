@@ -9,6 +9,9 @@ from pathlib import Path
 from stillhouse.recipe import Recipe
 from stillhouse.records import Record
 
+EPOCHS = "epochs"
+"""Folder within `work`: the student at the ends of its last epochs, `step-N` each."""
+
 
 class Progress(Record):
     """Something a training run said. After a resume, steps since the last checkpoint are said again, with equal metrics."""
@@ -18,8 +21,9 @@ class Progress(Record):
     steps: int
     """Of how many."""
     metrics: dict[str, float] = {}
-    """`train/loss`, `train/kd_loss`, `train/ce_loss` (nats per supervised token), `train/learning_rate`, `train/grad_norm`,
-    `eval/loss` (on the valid split), `perf/tokens_per_second` (prompt and answer, padding excluded)."""
+    """`train/loss`, `train/kd_loss`, `train/ce_loss` (nats per supervised token), `train/token_accuracy` (share of supervised
+    tokens, or labels, that are the student's likeliest), `train/learning_rate`, `train/grad_norm`, `train/tokens` (so far; prompt
+    and answer, padding excluded), `eval/loss` and `eval/token_accuracy` (on the valid split), `perf/tokens_per_second`."""
     message: str = ""
 
 
@@ -46,10 +50,16 @@ class Job:
     """Several local teachers, in the order of the recipe's `[[teacher.members]]`."""
     signals_folder: Path | None = None
     """Where the teacher's cache lies or is made. None: in `work`."""
+    keep_epochs: int = 0
+    """Of the last so many epochs the student is kept as it was at the end, each a model folder (`epoch_folder`)."""
 
     @property
     def student_folder(self) -> Path:
         return self.work / "student"
+
+    def epoch_folder(self, step: int) -> Path:
+        """The student at the end of an epoch, after `step` steps; its manifest written last."""
+        return self.work / EPOCHS / f"step-{step}"
 
     @property
     def checkpoints_folder(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,9 @@ from stillhouse.students.base import last_user_text
 from stillhouse.students.linear import LinearStudent
 from stillhouse.training.base import Job, Progress
 from stillhouse.training.lineage import check_terms, finished, write_student
+
+LEAST = 1e-12
+"""What a label counts as that the student does not know: a validation file may hold one that training did not."""
 
 
 def fit_linear(job: Job) -> Path | None:
@@ -34,7 +38,10 @@ def fit_linear(job: Job) -> Path | None:
     job.report(Progress(step=0, steps=1, message=f"fitting {len(texts)} texts with {len(set(labels))} labels"))
     started = time.perf_counter()
     student = LinearStudent.fit(texts, labels, job.recipe.student.config, seed=job.recipe.training.seed)
-    metrics = {"perf/seconds": time.perf_counter() - started, **_accuracy(job, student)}
+    metrics = {"perf/seconds": time.perf_counter() - started, **_measured(job, student, "train", examples)}
+    if watched := read_examples(job.dataset_folder, "valid"):
+        of_valid = _measured(job, student, "eval", watched)
+        metrics |= {**of_valid, "eval/accuracy": of_valid["eval/token_accuracy"]}
     job.report(Progress(step=1, steps=1, metrics=metrics))
     return write_student(job, student, dataset, metrics)
 
@@ -48,14 +55,15 @@ def _refuse_idle(recipe: Recipe) -> None:
         raise RecipeError(f"A linear student is fitted in one go, without steps: leave {named} out.")
 
 
-def _accuracy(job: Job, student: LinearStudent) -> dict[str, float]:
-    """`eval/accuracy`: share of the valid split whose label it gives."""
-    examples = read_examples(job.dataset_folder, "valid")
-    if not examples:
-        return {}
-    answers = student.answer([example.messages for example in examples])
+def _measured(job: Job, student: LinearStudent, name: str, examples: Sequence[Example]) -> dict[str, float]:
+    """Mean surprise in nats, and share of right labels, under the names that a network's have."""
+    said = student.probabilities([example.messages for example in examples])
     labels = _labels(job.recipe, examples)
-    return {"eval/accuracy": sum(answer == label for answer, label in zip(answers, labels, strict=True)) / len(examples)}
+    pairs = list(zip(said, labels, strict=True))
+    return {
+        f"{name}/loss": sum(-math.log(max(row.get(label, 0.0), LEAST)) for row, label in pairs) / len(pairs),
+        f"{name}/token_accuracy": sum(max(row, key=row.__getitem__) == label for row, label in pairs) / len(pairs),
+    }
 
 
 def _labels(recipe: Recipe, examples: Sequence[Example]) -> list[str]:

@@ -56,11 +56,11 @@ def finished(job: Job) -> bool:
     return (job.student_folder / MANIFEST).exists()
 
 
-def write_student(job: Job, student: Student, dataset: Dataset, metrics: dict[str, float]) -> Path:
-    """Save `student` into `work/student/`, all of it or nothing. Raises TrainingError when the disk refuses."""
-    terms = terms_of(job, dataset)
+def write_student(job: Job, student: Student, dataset: Dataset, metrics: dict[str, float], folder: Path | None = None) -> Path:
+    """Save `student` into `folder` (None: `work/student/`), all of it or nothing. Raises TrainingError when the disk refuses."""
+    terms, folder = terms_of(job, dataset), folder or job.student_folder
     try:
-        with whole_folder(job.student_folder) as draft:
+        with whole_folder(folder) as draft:
             student.save(draft)
             write_manifest(
                 draft,
@@ -77,4 +77,4 @@ def write_student(job: Job, student: Student, dataset: Dataset, metrics: dict[st
             )
     except (OSError, StoreError) as exc:
         raise TrainingError(f"The trained student could not be written: {exc}. Make room and resume.") from exc
-    return job.student_folder
+    return folder

@@ -27,6 +27,8 @@ from stillhouse.training.temperature import Temperature
 
 BEHAVIOUR = "behaviour"
 """In `extra` of rows that the student said itself: the log-probability that each token was drawn with."""
+ACCURACY = "token_accuracy"
+"""Share of the rows' weight where the given token (or label) is the student's likeliest."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,9 @@ class Objective:
         output = student.output(batch)
         if batch.targets_N.is_floating_point():
             return {"loss": squared_sums(output, batch, ce_N=batch.weights_N / window.rows).total}
-        sums = weighted_sums(output.hidden_NH, output.head, batch.targets_N, ce_N=batch.weights_N / window.rows)
-        return {"loss": sums.total}
+        weight_N = batch.weights_N / window.rows
+        sums = weighted_sums(output.hidden_NH, output.head, batch.targets_N, ce_N=weight_N)
+        return {"loss": sums.total, ACCURACY: (sums.correct_N * weight_N).sum()}
 
 
 class Distillation(Objective):
@@ -155,7 +158,8 @@ class Distillation(Objective):
         ce_N = weight_N * ce_share
         if self.loss is None or source is None:
             sums = weighted_sums(output.hidden_NH, output.head, batch.targets_N, ce_N=ce_N)
-            return {"loss": sums.total, "ce_loss": (sums.cross_entropy_N * weight_N).sum()}
+            parts = {"ce_loss": sums.cross_entropy_N, ACCURACY: sums.correct_N}
+            return {"loss": sums.total, **{name: (part_N * weight_N).sum() for name, part_N in parts.items()}}
         if batch.targets_N.is_floating_point():
             sums = squared_sums(output, batch, ce_N=ce_N, kd_N=weight_N * share, source=source)
             scaled_N = sums.divergence_N
@@ -174,6 +178,8 @@ class Distillation(Objective):
             )
             scaled_N = sums.divergence_N * scale_N
         parts = {"kd_loss": scaled_N, "ce_loss": sums.cross_entropy_N, "divergence": sums.divergence_N}
+        if BEHAVIOUR not in batch.extra and not batch.targets_N.is_floating_point():
+            parts[ACCURACY] = sums.correct_N
         return {"loss": sums.total, **{name: (part_N * weight_N).sum() for name, part_N in parts.items()}}
 
 

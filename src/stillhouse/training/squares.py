@@ -17,7 +17,8 @@ from stillhouse.tensors import Batch, Output
 
 
 def squared_sums(output: Output, batch: Batch, *, ce_N: Tensor, kd_N: Tensor | None = None, source: Source | None = None) -> Sums:
-    """sum_n kd_N (student - teacher)^2 + ce_N (student - number)^2. `cross_entropy_N` holds the second one's squares.
+    """sum_n kd_N (student - teacher)^2 + ce_N (student - number)^2. `cross_entropy_N` holds the second one's squares;
+    no number is simply right, so `correct_N` is zero.
 
     Raises RecipeError for a source that has no numbers of its own.
     """
@@ -27,7 +28,7 @@ def squared_sums(output: Output, batch: Batch, *, ce_N: Tensor, kd_N: Tensor | N
     if source is not None and kd_N is not None:
         teacher_N = (number_N - _numbers(source)).square()
         total = total + (teacher_N * kd_N).sum()
-    return Sums(total, teacher_N.detach(), given_N.detach())
+    return Sums(total, teacher_N.detach(), given_N.detach(), torch.zeros_like(given_N).detach())
 
 
 def _numbers(source: Source) -> Tensor:

@@ -7,7 +7,7 @@ a checkpoint holds in `state.py`.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from stillhouse.artifacts import MANIFEST
 from stillhouse.dataset import Dataset
 from stillhouse.errors import RecipeError, TrainingError
 from stillhouse.formats.examples import read_manifest
@@ -31,7 +32,7 @@ from stillhouse.training.distributed import Ranks, together
 from stillhouse.training.feeds import Feed
 from stillhouse.training.lineage import check_terms, finished, run_identity, write_student
 from stillhouse.training.needs import check_needs, teacher_folders
-from stillhouse.training.objective import Objective, Window
+from stillhouse.training.objective import ACCURACY, Objective, Window
 from stillhouse.training.packing import check_packable, packer_of
 from stillhouse.training.precision import attention_written_out, autocast_of, keep_fewer_activations
 from stillhouse.training.schedule import rate_of, steps_of
@@ -67,13 +68,21 @@ def _train(job: Job, dataset: Dataset, ranks: Ranks) -> Path | None:
     if ranks.any(begun is None) or begun is None:
         return None
     with attention_written_out(begun.student.network, job.recipe.training.precision, ranks.device):
-        metrics = Trainer(job, *begun, run_identity(job, dataset), ranks).run()
+        keep = partial(_keep_epoch, job, begun.student, dataset)
+        metrics = Trainer(job, *begun, run_identity(job, dataset), ranks, keep=keep).run()
     if metrics is None:
         return None
     if ranks.first:
         write_student(job, begun.student, dataset, metrics)
     ranks.wait()
     return job.student_folder
+
+
+def _keep_epoch(job: Job, student: Trainable, dataset: Dataset, step: int, metrics: dict[str, float]) -> None:
+    """The student as it is at an epoch's end, as a model folder of its own; one that is there stays."""
+    folder = job.epoch_folder(step)
+    if not (folder / MANIFEST).exists():
+        write_student(job, student, dataset, metrics, folder)
 
 
 def _check_fits(job: Job, ranks: Ranks) -> None:
@@ -97,7 +106,10 @@ class Trainer:
         valid: Sequence[Encoded],
         identity: str,
         ranks: Ranks | None = None,
+        *,
+        keep: Callable[[int, dict[str, float]], None] = lambda step, metrics: None,
     ) -> None:
+        """`keep`: told a step and its metrics at the end of each of the last `job.keep_epochs` epochs, the run's own end aside."""
         self._job = job
         self._options = options = job.recipe.training
         self._student = student
@@ -107,6 +119,7 @@ class Trainer:
         self._feed = feed
         self._valid = sorted(valid, key=lambda row: row.length)
         self._identity = identity
+        self._keep = keep
         self.steps = steps_of(options, feed.steps_per_epoch)
         self.step = 0
         self._rate = rate_of(job.recipe, self.steps)
@@ -139,9 +152,12 @@ class Trainer:
                 self._report({}, f"stopped at step {self.step}; resume goes on from here")
                 return None
             metrics = self._one_step()
-            if self._due(self._options.evaluate_every):
+            if self._due(self._options.evaluate_every) or self._epoch_ends():
                 metrics |= self._evaluate()
             self._metrics |= metrics
+            if self._epoch_ends() and self._ranks.first:  # before it is said, so that who hears of it finds it
+                with nullcontext() if self._average is None else self._average.in_place():
+                    self._keep(self.step, dict(self._metrics))
             self._report(metrics)
             if self._due(self._options.checkpoint_every):
                 self._save()
@@ -165,7 +181,12 @@ class Trainer:
         if self._average is not None:
             self._average.update(self.step)
         metrics |= self._objective.after_step(batches, metrics)
-        return {**metrics, "train/learning_rate": rate, "perf/tokens_per_second": tokens / (time.perf_counter() - started)}
+        return {
+            **metrics,
+            "train/learning_rate": rate,
+            "train/tokens": self._metrics.get("train/tokens", 0.0) + tokens,
+            "perf/tokens_per_second": tokens / (time.perf_counter() - started),
+        }
 
     def _seed(self, stream: int) -> None:
         seed_from(self._options.seed, self.step, stream)
@@ -188,18 +209,29 @@ class Trainer:
         window = Window(*ranks.sum([mine.rows, mine.examples]))
         if not window.rows:
             return {}
-        total = torch.zeros((), device=ranks.device)
+        names = ("loss", ACCURACY)
+        totals = {name: torch.zeros((), device=ranks.device) for name in names}
+        known = set(names)
         self._seed(1 + ranks.rank)
         self._network.eval()
         with nullcontext() if self._average is None else self._average.in_place():
             for batch in batches:
                 with self._stepper.autocast():
-                    total += self._objective.losses(self._student, batch.to(ranks.device), window)["loss"]
+                    losses = self._objective.losses(self._student, batch.to(ranks.device), window)
+                known &= losses.keys()
+                for name in known:
+                    totals[name] += losses[name]
         self._network.train()
-        return {"eval/loss": ranks.sum([float(total)])[0]}
+        sums = dict(zip(names, ranks.sum([float(totals[name]) for name in names]), strict=True))
+        return {f"eval/{name}": value for name, value in sums.items() if name in known}
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.steps
+
+    def _epoch_ends(self) -> bool:
+        """Whether the last step ended one of the last epochs, whose students are kept; the run's own end is not among them."""
+        epoch, kept = self._feed.steps_per_epoch, self._job.keep_epochs
+        return self.step % epoch == 0 and self.steps - kept * epoch < self.step < self.steps
 
     def _save(self) -> None:
         if not self._ranks.first:
