@@ -124,10 +124,10 @@ def test_what_a_draft_keeps_is_not_dropped_meanwhile(tmp_path: Path) -> None:
     with files.draft() as draft:
         draft.write(b"content")
         assert draft.keep() == name
-        assert not files.drop(name, lambda: False)
-    assert not files.drop(name, lambda: True)
-    assert files.drop(name, lambda: False)
-    assert not files.drop(name, lambda: False)
+        files.drop([name], tuple)
+    files.drop([name, "f" * 64], lambda: {name})
+    assert name in files
+    files.drop([name], tuple)
     assert name not in files
 
 

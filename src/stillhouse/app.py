@@ -24,10 +24,11 @@ from stillhouse.api.health import Health
 from stillhouse.api.models import Models
 from stillhouse.api.routes import fixed_endpoints, refuse_unclassified, routes
 from stillhouse.api.stored import StoredCompletions
+from stillhouse.api.uploads import UploadsInParts
 from stillhouse.api.writes import Writes
 from stillhouse.capture import Recorder
 from stillhouse.errors import StillhouseError
-from stillhouse.filing import Filing
+from stillhouse.filing import Filing, Uploads
 from stillhouse.gateway import Gateway
 from stillhouse.ids import new_id, uuid7_hex
 from stillhouse.metering import Meter
@@ -63,6 +64,7 @@ class App:
         self.recorder = Recorder(store, settings, instance or new_id("server"), self.meter.count)
         self.access = Access(settings, token)
         self.filing = Filing(store, settings)
+        self.uploads = Uploads(store, self.filing)
         table = routes(
             self.access,
             [
@@ -70,6 +72,7 @@ class App:
                 StoredCompletions(store, settings.max_body_bytes),
                 Models(self.gateway.router),
                 UploadedFiles(self.filing, settings.max_file_bytes),
+                UploadsInParts(self.uploads, self.filing, settings.max_upload_bytes),
                 Health(self.recorder),
                 Writes(apply_writes or _refuse_writes, self.refresh),
             ],
@@ -116,6 +119,7 @@ class App:
     async def _sweep_files(self) -> None:
         while True:
             try:
+                await asyncio.to_thread(self.uploads.sweep)
                 await asyncio.to_thread(self.filing.sweep)
             except StillhouseError as exc:
                 log.error("files whose time is over could not be removed: %s", exc)

@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -131,16 +131,19 @@ class Files:
         """Every file's name."""
         return (path.name for path in self._root.glob("??/*") if _SHA256.fullmatch(path.name))
 
-    def drop(self, name: str, wanted: Callable[[], bool]) -> bool:
-        """Remove a file for good, unless a draft keeps it at this moment or `wanted()` says that somebody refers to it."""
+    def drop(self, names: Iterable[str], wanted: Callable[[], Container[str]]) -> None:
+        """Remove files for good, except those that a draft keeps at this moment and those in `wanted()`."""
         with _guarded(self._root):
-            return _unlink_unheld(self._path(name), wanted)
+            still = wanted()
+            for name in names:
+                if name not in still:
+                    _unlink_unheld(self._path(name))
 
     def remove_drafts(self) -> None:
         """Remove what killed processes left half-written. Drafts that are being written stay."""
         with _guarded(self._root):
             for path in (self._root / _INCOMING).glob("*"):
-                _unlink_unheld(path, lambda: False)
+                _unlink_unheld(path)
 
     def __contains__(self, name: str) -> bool:
         return self._path(name).is_file()
@@ -219,21 +222,14 @@ def _place(root: Path, digest: str) -> Path:
     return root / digest[:2] / digest
 
 
-def _unlink_unheld(path: Path, wanted: Callable[[], bool]) -> bool:
+def _unlink_unheld(path: Path) -> None:
     """Only within the guard, so that nobody begins to hold it meanwhile."""
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        return False
-    with file:
+    with suppress(FileNotFoundError), path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return False
-        if wanted():
-            return False
+            return
         path.unlink()
-        return True
 
 
 @contextmanager

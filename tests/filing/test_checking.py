@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stillhouse.errors import UsageError
-from stillhouse.filing import METHODS, check_file, check_training, training_rows
+from stillhouse.filing import METHODS, check_file, check_training, checking, training_rows
+from stillhouse.filing.checking import check_apart
 from stillhouse.formats.base import Quarantined, Row
 from stillhouse.formats.openai_reinforcement import Prompt
 
@@ -55,6 +56,14 @@ def test_only_the_first_wrong_lines_are_told(tmp_path: Path) -> None:
     verdict = check_file(written(tmp_path / "f", *[{}] * 9), "evals")
     assert verdict is not None and verdict.details is not None
     assert "line 5:" in verdict.details and "line 6:" not in verdict.details and "and 4 more" in verdict.details
+
+
+def test_a_large_file_is_checked_apart_with_the_same_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path / "f", *GOOD, *(row for row, _ in BAD))
+    monkeypatch.setattr(checking, "APART_BYTES", 10)
+    apart = check_apart(path, "fine-tune")
+    assert apart == check_file(path, "fine-tune") and apart is not None and apart.wrong == len(BAD)
+    assert check_apart(path, "vision") is None
 
 
 def test_an_empty_file_is_of_no_use_where_lines_are_read(tmp_path: Path) -> None:

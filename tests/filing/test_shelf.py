@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,27 +12,8 @@ from stillhouse.document import DocumentQuery
 from stillhouse.errors import NotFoundError
 from stillhouse.filing import Filing
 from stillhouse.settings import Settings
-from stillhouse.stores.opening import open_store
 from stillhouse.stores.sql import SqlStore
-
-
-class Clock:
-    now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path)
-
-
-@pytest.fixture
-def store(settings: Settings) -> Iterator[SqlStore]:
-    store = open_store(settings, role="server")
-    yield store
-    store.close()
+from tests.filing.conftest import Clock
 
 
 def blobs(settings: Settings) -> list[bytes]:

@@ -6,11 +6,13 @@ reader is stricter: it must find something to learn (`training_rows`), and puts 
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from stillhouse.errors import UsageError
+from stillhouse.errors import StillhouseError, UsageError
 from stillhouse.formats import FORMATS
 from stillhouse.formats.base import (
     Quarantined,
@@ -29,6 +31,9 @@ from stillhouse.records import Record
 
 SHOWN = 5
 """Wrong lines that are named; the others are counted."""
+
+APART_BYTES = 4 * 2**20
+"""Files above it are checked in a process of their own."""
 
 METHODS = ("supervised", "dpo", "reinforcement")
 """Ways of fine-tuning whose files differ."""
@@ -58,6 +63,27 @@ def check_file(path: Path, purpose: str) -> Verdict | None:
     """The verdict on a file for `purpose`; None where any bytes will do. Raises NotFoundError, FormatError."""
     read = _READERS.get(purpose)
     return None if read is None else _judge(read(path))
+
+
+def check_apart(path: Path, purpose: str) -> Verdict | None:
+    """`check_file`, of a large file in a process of its own: reading a million lines must not slow down who answers requests.
+
+    Raises NotFoundError, FormatError; StillhouseError where the process fails.
+    """
+    if purpose not in _READERS or path.stat().st_size <= APART_BYTES:
+        return check_file(path, purpose)
+    command = [sys.executable, "-c", "from stillhouse.filing.checking import main; main()", str(path), purpose]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, check=False)
+    if done.returncode != 0:
+        raise StillhouseError(f"The file could not be checked: the process for it ended with {done.returncode}.")
+    return Verdict.model_validate_json(done.stdout)
+
+
+def main() -> None:
+    """The process of `check_apart`: a verdict as JSON."""
+    verdict = check_file(Path(sys.argv[1]), sys.argv[2])
+    assert verdict is not None
+    print(verdict.model_dump_json())
 
 
 def check_training(path: Path, method: str) -> Verdict:

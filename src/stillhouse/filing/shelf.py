@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from stillhouse.document import Document, DocumentQuery
 from stillhouse.errors import NotFoundError, StoreError
 from stillhouse.files import Draft, Files
-from stillhouse.filing.checking import check_file
+from stillhouse.filing.checking import check_apart
 from stillhouse.filing.record import FilePurpose, FileRecord, shown_name
 from stillhouse.ids import new_id
 from stillhouse.settings import Settings
 from stillhouse.stores.base import DocumentStore, Page
 
 KIND = "file"
-HOLDERS = (KIND, "upload_part")
+PART_KIND = "upload_part"
+HOLDERS = (KIND, PART_KIND)
 """Kinds of documents whose `sha256` says that bytes are still wanted."""
 MONTH_SECONDS = 30 * 86_400
 """After which a file of requests goes, as OpenAI's do, unless another time was said."""
@@ -60,16 +61,21 @@ class Filing:
                         draft.write(piece)
             return self.file_draft(draft, filename, purpose, seconds=seconds)
 
-    def file_draft(self, draft: Draft, filename: str, purpose: FilePurpose, *, seconds: int | None = None) -> FileRecord:
-        """Check what was written and file it, whatever the verdict; within the draft's block. Raises StoreError."""
+    def file_draft(
+        self, draft: Draft, filename: str, purpose: FilePurpose, *, seconds: int | None = None, file_id: str | None = None
+    ) -> FileRecord:
+        """Check what was written and file it, whatever the verdict; within the draft's block. Raises StoreError.
+
+        `file_id`: the id that it was promised; filing it again under the same changes nothing but the times.
+        """
         sha256 = draft.keep()
-        verdict = check_file(self.files.path(sha256), purpose)
+        verdict = check_apart(self.files.path(sha256), purpose)
         details = None if verdict is None else verdict.details
         created = int(self._now())
         if seconds is None and purpose == "batch":
             seconds = MONTH_SECONDS
         record = FileRecord(
-            id=new_id("file"),
+            id=file_id or new_id("file"),
             bytes=draft.size,
             created_at=created,
             filename=shown_name(filename),
@@ -112,11 +118,11 @@ class Filing:
         record = self.file(file_id)
         if not self._store.delete_document(KIND, file_id).result():
             raise NotFoundError(f"There is no file '{file_id[:80]}': somebody has deleted it just now.")
-        self.forget(record.sha256)
+        self.forget([record.sha256])
 
-    def forget(self, sha256: str) -> None:
+    def forget(self, names: Iterable[str]) -> None:
         """Remove bytes that no document refers to any more."""
-        self.files.drop(sha256, lambda: self._wanted(sha256))
+        self.files.drop(names, self._wanted)
 
     def sweep(self) -> int:
         """Remove the files whose time is over, and bytes that a killed process left behind; returns how many files went."""
@@ -124,10 +130,7 @@ class Filing:
         for record in gone:
             self._store.delete_document(KIND, record.id).result()
         self.files.remove_drafts()
-        kept = {str(document.record["sha256"]) for kind in HOLDERS for document in self._documents(kind)}
-        for name in list(self.files.names()):
-            if name not in kept:
-                self.forget(name)
+        self.forget(list(self.files.names()))
         return len(gone)
 
     def _all(self) -> list[FileRecord]:
@@ -136,6 +139,5 @@ class Filing:
     def _documents(self, kind: str) -> list[Document]:
         return self._store.documents(DocumentQuery(kind=kind, limit=10**9)).items
 
-    def _wanted(self, sha256: str) -> bool:
-        queries = (DocumentQuery(kind=kind, where={"sha256": sha256}, limit=1) for kind in HOLDERS)
-        return any(self._store.documents(query).items for query in queries)
+    def _wanted(self) -> set[str]:
+        return {str(document.record["sha256"]) for kind in HOLDERS for document in self._documents(kind)}
