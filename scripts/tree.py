@@ -33,7 +33,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
             "run",
             "artifact",
         ),
-        "grade",
+        *("templates", "formula", "sample", "similarity", "grade"),
     ),
     "3  keeping": ("tensors", "files", "weights", "artifacts", "cards", "signals", "stores", "formats", "tasks", "assets"),
     "4  kinds: each folder is a plural, its __init__ a table of strings": ("students", "models", "graders", "losses", "features"),

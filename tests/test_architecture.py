@@ -25,7 +25,7 @@ APART = {
 """Floors whose rooms do not import each other, and the rooms there that all may use."""
 
 KINDS_APART = {
-    "graders": {"base"},
+    "graders": {"base", "building", "judging"},
     "losses": {"base", "sources"},
     "features": {"base"},
     "models": {"base"},

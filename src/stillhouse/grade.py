@@ -2,25 +2,88 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
 
-from stillhouse.dataset import Example
+from stillhouse.errors import StillhouseError
 from stillhouse.records import Record
+from stillhouse.sample import Item, Sample
+
+
+class TokenUsage(Record):
+    """What judging took of one model."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: TokenUsage) -> TokenUsage:
+        return TokenUsage(
+            requests=self.requests + other.requests,
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+        )
+
+
+def added(first: Mapping[str, TokenUsage], second: Mapping[str, TokenUsage]) -> dict[str, TokenUsage]:
+    """Both accounts as one, model by model."""
+    return {model: first.get(model, TokenUsage()) + second.get(model, TokenUsage()) for model in [*first, *second]}
 
 
 class Grade(Record):
     score: float
-    """0 to 1."""
+    """0 to 1, unless the grader was given another range."""
     passed: bool
     reason: str = ""
+    parts: dict[str, float] = {}
+    """Scores of the graders that this one combines, by name."""
+    usage: dict[str, TokenUsage] = {}
+    """By judge model."""
+    details: dict[str, Any] = {}
+    """How the score came about: the metric's exact rule, the judge's label, ..."""
+
+
+Fault = Literal[
+    "formula_parse_error",
+    "sample_parse_error",
+    "truncated_observation_error",
+    "unresponsive_reward_error",
+    "invalid_variable_error",
+    "other_error",
+    "python_grader_server_error",
+    "python_grader_runtime_error",
+    "model_grader_server_error",
+    "model_grader_refusal_error",
+    "model_grader_parse_error",
+]
+"""Why there is no grade, in the words of OpenAI's `graders.run`."""
+
+
+class GradingError(StillhouseError):
+    """A grader could not grade this sample. Not the sample's fault, so not a 0; what it has cost until then is in `usage`."""
+
+    http_status = 422
+
+    def __init__(
+        self,
+        message: str,
+        fault: Fault = "other_error",
+        *,
+        parts: Mapping[str, float] | None = None,
+        usage: Mapping[str, TokenUsage] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = self.fault = fault
+        self.parts = dict(parts or {})
+        self.usage = dict(usage or {})
 
 
 class Grader(Protocol):
-    """Gives one answer a grade. A grader that cannot work raises; it never returns 0 for its own failure."""
+    """Gives one answer a grade. A grader that cannot work raises GradingError; it never returns 0 for its own failure."""
 
     name: str
 
-    async def grade(self, example: Example, answer: str) -> Grade: ...
+    async def grade(self, item: Item, sample: Sample) -> Grade: ...
 
 
 class Answered(Record):
@@ -32,6 +95,8 @@ class Answered(Record):
     """None when the model failed; `error` says how. A failure counts as wrong and is counted apart."""
     error: str | None = None
     grades: dict[str, Grade] = {}
+    ungraded: dict[str, str] = {}
+    """Grader -> why it could not grade this answer. Such a row counts neither as right nor as wrong for it."""
     latency_ms: float | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -58,6 +123,8 @@ class ModelResult(Record):
     agreement: float | None = None
     """Share of examples whose answer equals the teacher's after normalising."""
     failed: int = 0
+    ungraded: dict[str, int] = {}
+    """Grader -> answers that it could not grade; its accuracy is about the others."""
     latency_p50_ms: float | None = None
     latency_p95_ms: float | None = None
     prompt_tokens: int = 0

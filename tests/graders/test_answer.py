@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stillhouse.dataset import Example
 from stillhouse.graders.answer import Answer
+from tests.graders.rows import grade
 
 
 async def passes(reference: str, answer: str) -> bool:
-    return (await Answer().grade(Example(id="e", messages=[], answer=reference), answer)).passed
+    return (await grade(Answer(), answer, reference=reference)).passed
 
 
 @pytest.mark.parametrize(

@@ -3,64 +3,80 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stillhouse.dataset import Example
-from stillhouse.grade import Grader
+from stillhouse.grade import Grade, Grader, GradingError
 from stillhouse.graders import GRADERS
+from stillhouse.graders.building import parse_config
+from stillhouse.sample import sample_of
+from tests.graders.cases import CONFIGS, grader
 
-TEXTS = ["yes", "card_arrival", "1,000", "可以。", "答案是「四十二」", "Größe", "🙂", "a\nb", "C++"]
-
-
-@pytest.fixture(params=GRADERS.names())
-def grader(request: pytest.FixtureRequest) -> Grader:
-    built: Grader = GRADERS.resolve(request.param)()
-    assert built.name == request.param
-    return built
+TEXTS = ["yes", "card_arrival", "1,000", "可以。", "答案是「四十二」", "Größe", "🙂", "a\nb", "C++", "{{item.x}}", '{"a": 1}']
+KINDS = GRADERS.names()
 
 
-def example(answer: str, reference: str | None = None) -> Example:
-    return Example(id="e", messages=[{"role": "user", "content": "?"}], answer=answer, reference=reference)
+def test_every_kind_has_a_case() -> None:
+    assert sorted(CONFIGS) == KINDS
 
 
-@pytest.mark.parametrize("text", TEXTS)
-async def test_the_reference_itself_passes(grader: Grader, text: str) -> None:
-    grade = await grader.grade(example("something else entirely", text), text)
-    assert grade.passed
-    assert grade.score == 1
+@pytest.fixture(params=KINDS)
+def built(request: pytest.FixtureRequest) -> Grader:
+    return grader(request.param)
 
 
-@pytest.mark.parametrize("text", TEXTS)
-async def test_without_a_reference_the_answer_is_the_reference(grader: Grader, text: str) -> None:
-    assert (await grader.grade(example(text), text)).passed
+async def grade(grader: Grader, reference: str, answer: str) -> Grade:
+    return await grader.grade({"reference": reference}, sample_of(answer))
 
 
-@pytest.mark.parametrize("text", TEXTS)
-async def test_a_different_answer_fails_and_says_what_was_wanted(grader: Grader, text: str) -> None:
-    grade = await grader.grade(example(text), "no such thing 7")
-    assert not grade.passed
-    assert grade.reason
+@pytest.mark.parametrize("kind", KINDS)
+def test_its_name_is_the_one_it_was_given_and_its_configuration_comes_back_as_it_was_sent(kind: str) -> None:
+    sent = {"type": kind, "name": kind, **CONFIGS[kind]}
+    assert grader(kind).name in (kind, f"my {kind}")
+    assert parse_config(sent).as_sent() == sent
 
 
 @pytest.mark.parametrize("text", TEXTS)
-async def test_an_empty_answer_fails_and_never_raises(grader: Grader, text: str) -> None:
+async def test_the_reference_itself_passes_with_the_highest_score(built: Grader, text: str) -> None:
+    graded = await grade(built, text, text)
+    assert graded.passed
+    assert graded.score == 1
+
+
+@pytest.mark.parametrize("text", TEXTS)
+async def test_a_different_answer_fails_and_says_why(built: Grader, text: str) -> None:
+    graded = await grade(built, text, "no such thing 7")
+    assert not graded.passed
+    assert graded.score < 1
+    assert graded.reason
+
+
+@pytest.mark.parametrize("text", TEXTS)
+async def test_an_empty_answer_fails_and_never_raises(built: Grader, text: str) -> None:
     for empty in ("", " ", "\n", "。"):
-        assert not (await grader.grade(example(text), empty)).passed
+        assert not (await grade(built, text, empty)).passed
+
+
+async def test_what_cannot_be_graded_is_an_error_and_never_a_0(built: Grader) -> None:
+    with pytest.raises(GradingError, match="reference") as raised:
+        await built.grade({"question": "?"}, sample_of("yes"))
+    assert raised.value.fault == "invalid_variable_error"
 
 
 @given(reference=st.text(max_size=60), answer=st.text(max_size=60))
-@pytest.mark.parametrize("name", GRADERS.names())
-async def test_any_two_texts_get_a_score_between_0_and_1_twice_the_same(name: str, reference: str, answer: str) -> None:
-    grader: Grader = GRADERS.resolve(name)()
-    grade = await grader.grade(example("x", reference), answer)
-    assert 0 <= grade.score <= 1
-    assert grade.passed == (grade.score == 1)
-    assert grade == await grader.grade(example("x", reference), answer)
+@settings(max_examples=30)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_any_two_texts_get_a_score_between_0_and_1_twice_the_same(kind: str, reference: str, answer: str) -> None:
+    built = grader(kind)
+    graded = await grade(built, reference, answer)
+    assert 0 <= graded.score <= 1
+    assert graded.passed == (graded.score == 1)
+    assert graded == await grade(built, reference, answer)
+    assert Grade.model_validate_json(graded.json_bytes()) == graded
 
 
 @given(text=st.text(max_size=60))
-@pytest.mark.parametrize("name", GRADERS.names())
-async def test_any_text_equals_itself(name: str, text: str) -> None:
-    grader: Grader = GRADERS.resolve(name)()
-    assert (await grader.grade(example("x", text), text)).passed
+@settings(max_examples=30)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_any_text_equals_itself(kind: str, text: str) -> None:
+    assert (await grade(grader(kind), text, text)).passed

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from stillhouse.dataset import Example
 from stillhouse.graders.normalised import Normalised
+from tests.graders.rows import grade
 
 
 @pytest.mark.parametrize(
@@ -25,5 +25,4 @@ from stillhouse.graders.normalised import Normalised
     ],
 )
 async def test_what_people_call_the_same(reference: str, answer: str, passed: bool) -> None:
-    example = Example(id="e", messages=[], answer=reference)
-    assert (await Normalised().grade(example, answer)).passed is passed
+    assert (await grade(Normalised(), answer, reference=reference)).passed is passed

@@ -43,8 +43,9 @@ def headline_text(report: Report) -> str:
     text = f"{report.examples:,} examples of {report.split}: the {head.role} is right on {interval_text(head.accuracy[grader])}"
     teacher = next((result for result in report.results if result.role == "teacher" and result is not head), None)
     if teacher is not None:
-        delta = next(d.delta for d in report.differences if d.baseline == teacher.model and d.grader == grader)
-        text += f", the teacher on {percent(teacher.accuracy[grader].value)}: {_verdict(delta)}"
+        delta = next((d.delta for d in report.differences if d.baseline == teacher.model and d.grader == grader), None)
+        verdict = "no example that both were graded on" if delta is None else _verdict(delta)
+        text += f", the teacher on {percent(teacher.accuracy[grader].value)}: {verdict}"
     return f"{text} ({grader})."
 
 
@@ -112,6 +113,7 @@ def _measures(report: Report) -> dict[str, Callable[[ModelResult], str]]:
     return {
         "agrees with the teacher": lambda result: NONE if result.agreement is None else percent(result.agreement),
         "failed": lambda result: f"{result.failed:,}",
+        "not graded": lambda result: f"{sum(result.ungraded.values()):,}" if result.ungraded else NONE,
         "latency p50": lambda result: _milliseconds(result.latency_p50_ms),
         "latency p95": lambda result: _milliseconds(result.latency_p95_ms),
         "tokens in": lambda result: f"{result.prompt_tokens:,}",
@@ -133,12 +135,13 @@ def _slices(table: Table, report: Report) -> None:
     from rich.markup import escape
 
     grader, head = report.graders[0], headline(report)
-    worst = sorted(head.slices, key=lambda key: head.slices[key][grader].value)
+    worst = sorted((key for key in head.slices if grader in head.slices[key]), key=lambda key: head.slices[key][grader].value)
     sizes = report.settings.get("slice_sizes") or {}
     if worst:
         table.add_section()
     for key in worst[:MOST_SLICES]:
-        cells = [interval_text(result.slices[key][grader]) if key in result.slices else NONE for result in report.results]
+        shares = [result.slices.get(key, {}).get(grader) for result in report.results]
+        cells = [NONE if share is None else interval_text(share) for share in shares]
         table.add_row(escape(f"{key} ({sizes.get(key, '?')})"), *cells)
     if len(worst) > MOST_SLICES:
         table.add_row(f"... {len(worst) - MOST_SLICES} better slices: --json", *[""] * len(report.results))

@@ -19,6 +19,7 @@ from stillhouse.formats.base import Quarantined, Row, check_strings, row_of_chat
 from stillhouse.generation import text_of
 from stillhouse.grade import Grader
 from stillhouse.prompts import prompt_hash
+from stillhouse.sample import item_of, sample_of
 from stillhouse.stores.base import Payload
 from stillhouse.transcript import assemble, prompt_messages
 
@@ -128,7 +129,7 @@ async def keep_right(collected: Collected, grader: Grader) -> Collected:
 
 
 async def _passes(grader: Grader, example: Example) -> bool | None:
-    return None if example.reference is None else (await grader.grade(example, example.answer)).passed
+    return None if example.reference is None else (await grader.grade(item_of(example), sample_of(example.answer))).passed
 
 
 def example_of(row: Row, *, source: str, split: Split = "train") -> Example:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,9 @@ from stillhouse.answers import final_answer
 from stillhouse.apply import Ask, Outcome, Patience, apply
 from stillhouse.chat import ChatModel, ChatRequest
 from stillhouse.dataset import Example
-from stillhouse.grade import Answered, Grader
-from stillhouse.graders.base import expected
+from stillhouse.grade import Answered, Grade, Grader, GradingError
 from stillhouse.records import Record
+from stillhouse.sample import expected, item_of, sample_of_response
 
 LONGEST_LABEL = 64
 """Characters; a longer reference is no label."""
@@ -73,7 +74,10 @@ async def answer_all(
     memory: Memory,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Answered]:
-    """Ask the candidate every example, in rows in the order of `examples`. Raises what graders raise: theirs is never a 0."""
+    """Ask the candidate every example, in rows in the order of `examples`; as many are graded at once as are asked at once.
+
+    A grader's failure is never a 0: where it is about one answer, the row says so (`ungraded`); any other is raised.
+    """
     asks = [Ask.of(_request(candidate, example, plan)) for example in examples]
     if candidate.local:
         await apply(candidate.model, asks[:1])  # loads it: seconds that no request waits for in production
@@ -86,7 +90,13 @@ async def answer_all(
         keep=memory.keep,
         progress=progress,
     )
-    return [await _row(candidate, example, outcome, graders) for example, outcome in zip(examples, outcomes, strict=True)]
+    turns = asyncio.Semaphore(max(1, plan.concurrency))
+
+    async def row(example: Example, outcome: Outcome) -> Answered:
+        async with turns:
+            return await _row(candidate, example, outcome, graders)
+
+    return await asyncio.gather(*map(row, examples, outcomes))
 
 
 def label_of(example: Example) -> str | None:
@@ -104,13 +114,21 @@ async def _row(candidate: Candidate, example: Example, outcome: Outcome, graders
     response, error = outcome.response, outcome.error
     if response is not None and not response.choices:
         response, error = None, "The answer holds no choice."
-    answer = None if response is None else response.text
+    grades: dict[str, Grade] = {}
+    ungraded: dict[str, str] = {}
+    for grader in graders if response is not None else ():
+        assert response is not None
+        try:
+            grades[grader.name] = await grader.grade(item_of(example), sample_of_response(response))
+        except GradingError as exc:
+            ungraded[grader.name] = f"{exc.fault}: {exc}"
     return Answered(
         example=example.id,
         model=candidate.name,
-        answer=answer,
+        answer=None if response is None else response.text,
         error=error,
-        grades={} if answer is None else {grader.name: await grader.grade(example, answer) for grader in graders},
+        grades=grades,
+        ungraded=ungraded,
         latency_ms=outcome.latency_ms,
         prompt_tokens=response.usage.prompt_tokens if response else None,
         completion_tokens=response.usage.completion_tokens if response else None,

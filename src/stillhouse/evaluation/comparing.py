@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stillhouse.evaluation.intervals import paired_difference, unpaired_difference
-from stillhouse.evaluation.scoring import passed
+from stillhouse.evaluation.scoring import graded, passed
 from stillhouse.grade import Answered, Interval, ModelResult, Report
 from stillhouse.records import Record
 
@@ -57,7 +57,7 @@ def _change(
     examples: int,
     seed: int,
 ) -> Change:
-    shared = [example for example in rows[0] if example in rows[1]]
+    shared = [example for example in rows[0] if example in rows[1] and len(graded([its[example] for its in rows], grader)) == 2]
     paired = bool(shared) and 2 * len(shared) > max(len(rows[0]), len(rows[1]))
     then = [passed(rows[0][example], grader) for example in shared]
     now = [passed(rows[1][example], grader) for example in shared]

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from stillhouse.dataset import Example
 from stillhouse.errors import UsageError
 from stillhouse.evaluation.answering import Candidate, Memory, Plan, answer_all
-from stillhouse.evaluation.scoring import differences, result, sliced
-from stillhouse.grade import Answered, Grader, ModelResult, Report
+from stillhouse.evaluation.scoring import differences, graded, result, sliced
+from stillhouse.grade import Answered, Grader, GradingError, ModelResult, Report
 from stillhouse.ids import new_id
 from stillhouse.prices import Prices
 
@@ -37,7 +37,7 @@ async def evaluate(
     """Evaluate all candidates on all examples. The rows come candidate by candidate, each in the order of `examples`.
 
     Raises UsageError when there is nothing to evaluate or a model is named twice, PermissionRefusedError when a key is refused,
-    and what a grader raises that cannot work.
+    GradingError when a grader could grade none of a candidate's answers, and what else a grader raises.
     """
     _check(candidates, examples, graders)
     names = [grader.name for grader in graders]
@@ -45,6 +45,7 @@ async def evaluate(
     for candidate in candidates:
         told = _told(progress, candidate.name)
         rows[candidate.name] = await answer_all(candidate, examples, graders, plan, memory or Memory(), told)
+        _check_graded(rows[candidate.name], names)
     teacher = next((candidate.name for candidate in candidates if candidate.role == TEACHER), None)
     results = tuple(
         result(
@@ -94,6 +95,15 @@ def _settings(plan: Plan, rows: Sequence[Answered], prices: Prices | None) -> di
         "slice_sizes": {key: len(members) for key, members in sliced(rows, plan.slices).items()},
         "currency": None if prices is None else prices.currency,
     }
+
+
+def _check_graded(rows: Sequence[Answered], graders: Sequence[str]) -> None:
+    for grader in graders:
+        if not graded(rows, grader):
+            reason = rows[0].ungraded[grader]
+            raise GradingError(
+                f"The grader '{grader}' could grade none of the {len(rows)} answers of '{rows[0].model}': {reason}"
+            )
 
 
 def _check(candidates: Sequence[Candidate], examples: Sequence[Example], graders: Sequence[Grader]) -> None:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from stillhouse.dataset import Example
-from stillhouse.evaluation.scoring import passed
+from stillhouse.evaluation.scoring import graded, passed
 from stillhouse.grade import Answered, Report
 from stillhouse.records import Record
 from stillhouse.transcript import message_text
@@ -33,8 +33,8 @@ class Focus(Record):
 
 
 def failures(rows: Iterable[Answered], *, model: str, grader: str) -> list[Answered]:
-    """The rows of `model` that `grader` did not pass, those without an answer included."""
-    return [row for row in rows if row.model == model and not passed(row, grader)]
+    """The rows of `model` that `grader` did not pass, those without an answer included, those it could not grade not."""
+    return [row for row in graded([row for row in rows if row.model == model], grader) if not passed(row, grader)]
 
 
 def focus_on(report: Report, failed: Sequence[Answered], examples: Iterable[Example], *, model: str, grader: str) -> Focus:

@@ -1,6 +1,7 @@
 """What rows add up to: accuracy whole and by slice, agreement with the teacher, latency, tokens, cost. Pure; asks nobody.
 
-A failed answer counts as wrong, in every share, and is counted apart.
+A failed answer counts as wrong, in every share, and is counted apart. An answer that a grader could not grade counts for nothing:
+it is left out of that grader's shares, and of pairs, and counted apart as well.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ def passed(row: Answered, grader: str) -> bool:
     return grader in row.grades and row.grades[grader].passed
 
 
+def graded(rows: Sequence[Answered], grader: str) -> list[Answered]:
+    """The rows that say something about who is right: all but those that the grader could not grade."""
+    return [row for row in rows if grader not in row.ungraded]
+
+
 def result(
     candidate: Candidate,
     rows: Sequence[Answered],
@@ -42,6 +48,7 @@ def result(
         slices={key: _accuracy(members, graders) for key, members in sliced(rows, plan.slices).items()},
         agreement=None if teacher is None else agreement(rows, teacher),
         failed=sum(row.answer is None for row in rows),
+        ungraded={grader: missing for grader in graders if (missing := sum(grader in row.ungraded for row in rows))},
         latency_p50_ms=percentile(latencies, 0.5),
         latency_p95_ms=percentile(latencies, 0.95),
         prompt_tokens=sum(row.prompt_tokens or 0 for row in rows),
@@ -80,14 +87,18 @@ def differences(
     found = []
     for other, rows in by_model.items():
         for grader in graders if other != first else ():
-            verdicts = [[passed(row, grader) for row in its] for its in (by_model[first], rows)]
-            delta = paired_difference(*verdicts, seed=seed)
-            found.append(Difference(model=first, baseline=other, grader=grader, delta=delta))
+            pairs = [pair for pair in zip(by_model[first], rows, strict=True) if len(graded(pair, grader)) == len(pair)]
+            if pairs:
+                verdicts = [[passed(pair[side], grader) for pair in pairs] for side in (0, 1)]
+                delta = paired_difference(*verdicts, seed=seed)
+                found.append(Difference(model=first, baseline=other, grader=grader, delta=delta))
     return tuple(found)
 
 
 def _accuracy(rows: Sequence[Answered], graders: Sequence[str]) -> dict[str, Interval]:
-    return {grader: share(sum(passed(row, grader) for row in rows), len(rows)) for grader in graders}
+    """By grader; one that could grade none of the rows is not in it."""
+    counted = {grader: graded(rows, grader) for grader in graders}
+    return {grader: share(sum(passed(row, grader) for row in its), len(its)) for grader, its in counted.items() if its}
 
 
 def _cost(candidate: Candidate, rows: Sequence[Answered], seconds: float, prices: Prices) -> float | None:

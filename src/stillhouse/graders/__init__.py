@@ -13,7 +13,13 @@ GRADERS = Table(
     {
         "answer": "stillhouse.graders.answer:Answer",
         "exact": "stillhouse.graders.exact:Exact",
+        "label_model": "stillhouse.graders.label_model:LabelModel",
+        "multi": "stillhouse.graders.multi:Multi",
         "normalised": "stillhouse.graders.normalised:Normalised",
+        "score_model": "stillhouse.graders.score_model:ScoreModel",
+        "string_check": "stillhouse.graders.string_check:StringCheck",
+        "text_similarity": "stillhouse.graders.text_similarity:TextSimilarity",
     },
 )
-"""Each kind is a class that is built without arguments; `name` is its name in this table."""
+"""Each kind is a class. One with a `Config` is built from its configuration and from what it may use; one without, without
+arguments (`stillhouse.graders.building`)."""

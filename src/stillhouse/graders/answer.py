@@ -11,9 +11,9 @@ import unicodedata
 from decimal import Decimal
 
 from stillhouse.answers import final_answer, normalise
-from stillhouse.dataset import Example
 from stillhouse.grade import Grade
-from stillhouse.graders.base import expected, verdict
+from stillhouse.graders.base import output_text, reference_of, verdict
+from stillhouse.sample import Item, Sample
 
 _NUMBER = re.compile(r"([-+]?(?:(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+))(%?)")
 """Sign, digits (thousands by commas or none), per cent. No exponents: nobody writes an answer like that."""
@@ -26,8 +26,8 @@ class Answer:
 
     name = "answer"
 
-    async def grade(self, example: Example, answer: str) -> Grade:
-        want, got = final_answer(expected(example)), final_answer(answer)
+    async def grade(self, item: Item, sample: Sample) -> Grade:
+        want, got = final_answer(reference_of(item)), final_answer(output_text(sample))
         return verdict(normalise(want) == normalise(got) or _equal_numbers(want, got), want, got)
 
 

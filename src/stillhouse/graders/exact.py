@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from stillhouse.dataset import Example
 from stillhouse.grade import Grade
-from stillhouse.graders.base import expected, verdict
+from stillhouse.graders.base import output_text, reference_of, verdict
+from stillhouse.sample import Item, Sample
 
 
 class Exact:
@@ -12,6 +12,6 @@ class Exact:
 
     name = "exact"
 
-    async def grade(self, example: Example, answer: str) -> Grade:
-        want, got = expected(example).strip(), answer.strip()
+    async def grade(self, item: Item, sample: Sample) -> Grade:
+        want, got = reference_of(item).strip(), output_text(sample).strip()
         return verdict(want == got, want, got)

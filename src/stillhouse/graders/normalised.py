@@ -6,9 +6,9 @@ The rule itself is `stillhouse.answers.normalise`: training data is never rewrit
 from __future__ import annotations
 
 from stillhouse.answers import normalise
-from stillhouse.dataset import Example
 from stillhouse.grade import Grade
-from stillhouse.graders.base import expected, verdict
+from stillhouse.graders.base import output_text, reference_of, verdict
+from stillhouse.sample import Item, Sample
 
 
 class Normalised:
@@ -16,6 +16,6 @@ class Normalised:
 
     name = "normalised"
 
-    async def grade(self, example: Example, answer: str) -> Grade:
-        want, got = normalise(expected(example)), normalise(answer)
+    async def grade(self, item: Item, sample: Sample) -> Grade:
+        want, got = normalise(reference_of(item)), normalise(output_text(sample))
         return verdict(want == got, want, got)

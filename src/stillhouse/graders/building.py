@@ -1,0 +1,55 @@
+"""Configurations -> graders: the record of its kind, checked, and the grader it describes, built from it and what it may use.
+
+A kind is a class in the table. With a `Config` (a `GraderConfig`) it is built as `Kind(config, means)`; without one it needs no
+configuration and is built without arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from stillhouse.errors import UsageError
+from stillhouse.grade import Grader
+from stillhouse.graders import GRADERS
+from stillhouse.graders.base import GraderConfig, Means
+
+API_KINDS = ("string_check", "text_similarity", "score_model", "label_model", "python", "multi")
+"""The kinds of OpenAI's API."""
+
+
+class GraderConfigError(UsageError):
+    """A grader's configuration that is wrong; `field` is where, e.g. `graders.0.operation`."""
+
+    code = "invalid_grader"
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+def parse_config(value: Any) -> GraderConfig:
+    """A configuration as it was sent -> the record of its kind. Raises GraderConfigError."""
+    if not isinstance(value, Mapping):
+        raise GraderConfigError(f"A grader is an object with a 'type' and a 'name', got {type(value).__name__}.")
+    kind = value.get("type")
+    if not isinstance(kind, str) or kind not in GRADERS.names():
+        raise GraderConfigError(f"There is no grader of type {kind!r}. There are: {', '.join(GRADERS.names())}.", "type")
+    config: type[GraderConfig] = getattr(GRADERS.resolve(kind), "Config", GraderConfig)
+    try:
+        return config.model_validate(value)
+    except ValidationError as exc:
+        problem = exc.errors(include_url=False)[0]
+        place = ".".join(str(step) for step in problem["loc"])
+        got = "" if problem["type"] == "missing" else f" (got {repr(problem['input'])[:80]})"
+        raise GraderConfigError(f"{kind} grader: '{place or 'grader'}': {problem['msg']}{got}.", place) from exc
+
+
+def build(config: GraderConfig | Mapping[str, Any], means: Means | None = None) -> Grader:
+    """The grader that a configuration describes. Raises GraderConfigError, NotFoundError for a judge that nobody knows."""
+    record = config if isinstance(config, GraderConfig) else parse_config(config)
+    kind = GRADERS.resolve(record.type)
+    grader: Grader = kind(record, means or Means()) if hasattr(kind, "Config") else kind()
+    return grader
