@@ -12,6 +12,7 @@ from stillhouse.dataset import Example
 from stillhouse.errors import UsageError
 from stillhouse.generation import text_of
 from stillhouse.grade import Grade
+from stillhouse.sample import Item, Sample
 from stillhouse.stores.base import Payload
 from tests.curation.examples import a_completion, a_payload, an_example, collected, prompts, said
 
@@ -104,8 +105,8 @@ def test_terms_that_forbid_training_are_not_forgotten_when_they_change(flags: tu
 class Equal:
     name = "equal"
 
-    async def grade(self, example: Example, answer: str) -> Grade:
-        right = example.reference == answer
+    async def grade(self, item: Item, sample: Sample) -> Grade:
+        right = item["reference"] == sample["output_text"]
         return Grade(score=float(right), passed=right)
 
 

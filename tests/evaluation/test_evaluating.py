@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from stillhouse.apply import Outcome
-from stillhouse.dataset import Example
 from stillhouse.errors import UpstreamError, UsageError
-from stillhouse.evaluation import Memory, evaluate, headline
-from stillhouse.grade import Grade, ModelResult, Report
+from stillhouse.evaluation import Memory, evaluate, failures, headline
+from stillhouse.grade import Grade, GradingError, ModelResult, Report
 from stillhouse.graders.answer import Answer
 from stillhouse.graders.exact import Exact
 from stillhouse.prices import Price, Prices
+from stillhouse.sample import Item, Sample
 from tests.evaluation.models import PLAN, Speaker, candidate, example
 
 EXAMPLES = [example(n, "yes" if n % 4 else "no", task="coin" if n < 12 else "dice") for n in range(20)]
@@ -100,11 +100,44 @@ async def test_a_grader_that_cannot_work_raises_instead_of_grading_0() -> None:
     class Broken:
         name = "broken"
 
-        async def grade(self, example: Example, answer: str) -> Grade:
+        async def grade(self, item: Item, sample: Sample) -> Grade:
             raise UsageError("the judge is not there")
 
     with pytest.raises(UsageError, match="the judge"):
         await evaluate(PLAN, [candidate("student", truth)], EXAMPLES, [Broken()])
+
+
+class Refused:
+    """Grades no answer to the questions it is given; the others by `exact`."""
+
+    name = "judge"
+
+    def __init__(self, *questions: str) -> None:
+        self.questions = questions
+
+    async def grade(self, item: Item, sample: Sample) -> Grade:
+        if item["question"] in self.questions:
+            raise GradingError("It refused.", "model_grader_refusal_error")
+        return await Exact().grade(item, sample)
+
+
+async def test_what_a_grader_could_not_grade_counts_for_nothing_and_is_counted_apart() -> None:
+    student, teacher = candidate("student", lambda question: "no"), candidate("teacher", truth)
+    refused = [example.messages[-1]["content"] for example in EXAMPLES[:2]]
+    report, rows = await evaluate(PLAN, [student, teacher], EXAMPLES, [Refused(*refused)])
+    assert [row.ungraded for row in rows[:2]] == [{"judge": "model_grader_refusal_error: It refused."}] * 2
+    assert [result.ungraded for result in report.results] == [{"judge": 2}, {"judge": 2}]
+    right = [example.answer == "no" for example in EXAMPLES[2:]]
+    assert report.results[0].accuracy["judge"].value == pytest.approx(sum(right) / len(right))
+    assert report.results[1].accuracy["judge"].value == 1
+    assert report.differences[0].delta.value == pytest.approx(sum(right) / len(right) - 1)
+    assert not any(row.ungraded for row in failures(rows, model="student-model", grader="judge"))
+
+
+async def test_a_grader_that_could_grade_nothing_ends_the_evaluation() -> None:
+    refused = [example.messages[-1]["content"] for example in EXAMPLES]
+    with pytest.raises(GradingError, match="could grade none of the .* It refused"):
+        await evaluate(PLAN, [candidate("student", truth)], EXAMPLES, [Refused(*refused)])
 
 
 async def test_requests_are_as_deterministic_as_can_be_and_carry_the_tools() -> None:

@@ -17,6 +17,7 @@ from stillhouse.dataset import Example
 from stillhouse.grade import Grader
 from stillhouse.prompts import normalise
 from stillhouse.reasoning import Rationale
+from stillhouse.sample import item_of, sample_of
 
 Sieve = Callable[[Sequence[Rationale]], "Sequence[str | None] | Awaitable[Sequence[str | None]]"]
 """Rationales in, a reason or None for each out, in order."""
@@ -95,7 +96,7 @@ def judged(grader: Grader) -> Sieve:
     """A grader decides: a judge that reads the reasoning, Python that checks the answer, any other."""
 
     async def sieve(rationales: Sequence[Rationale]) -> list[str | None]:
-        grades = [await grader.grade(_example(each), _answer(each)) for each in rationales]
+        grades = [await grader.grade(item_of(_example(each)), sample_of(_answer(each))) for each in rationales]
         return [None if grade.passed else f"not passed by '{grader.name}'" for grade in grades]
 
     return sieve
