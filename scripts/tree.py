@@ -18,7 +18,19 @@ BEGIN, END = "<!-- tree: scripts/tree.py -->\n", "<!-- end of tree -->\n"
 FLOORS: dict[str, tuple[str, ...]] = {
     "1  ground: depends on nothing": ("errors", "records", "ids", "splice"),
     "2  words: frozen records and protocols, no I/O": (
-        *("registry", "settings", "chat", "sse", "transcript", "ending", "prompts", "answers", "reasoning", "generation"),
+        *(
+            "registry",
+            "settings",
+            "chat",
+            "sse",
+            "transcript",
+            "ending",
+            "prompts",
+            "answers",
+            "reasoning",
+            "generation",
+            "responses",
+        ),
         *(
             "completion",
             "document",

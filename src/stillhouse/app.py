@@ -20,8 +20,10 @@ from stillhouse.api.asgi import Receive, Reply, Scope, Send
 from stillhouse.api.chat_completions import Completions
 from stillhouse.api.errors import envelope, error_reply
 from stillhouse.api.files import UploadedFiles
+from stillhouse.api.forwarding import Forwarding
 from stillhouse.api.health import Health
 from stillhouse.api.models import Models
+from stillhouse.api.responses import Responses
 from stillhouse.api.routes import fixed_endpoints, refuse_unclassified, routes
 from stillhouse.api.stored import StoredCompletions
 from stillhouse.api.uploads import UploadsInParts
@@ -70,6 +72,8 @@ class App:
             [
                 Completions(self.gateway.router, self.recorder, settings.max_body_bytes),
                 StoredCompletions(store, settings.max_body_bytes),
+                Responses(self.gateway.router, self.recorder, store, settings.max_body_bytes),
+                Forwarding(self.gateway.router, self.recorder, settings.max_body_bytes),
                 Models(self.gateway.router),
                 UploadedFiles(self.filing, settings.max_file_bytes),
                 UploadsInParts(self.uploads, self.filing, settings.max_upload_bytes),

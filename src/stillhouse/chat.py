@@ -257,3 +257,14 @@ class ChatModel(Protocol):
     def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]: ...
 
     async def close(self) -> None: ...
+
+
+class Forwarder(Protocol):
+    """What some upstreams answer besides chat (`/embeddings`, `/completions`): a body sent to a path, its answer as it came.
+
+    Both methods raise as a ChatModel's do.
+    """
+
+    async def forward(self, path: str, request: ChatRequest) -> ChatResponse: ...
+
+    def forward_stream(self, path: str, request: ChatRequest) -> AsyncIterator[Chunk]: ...

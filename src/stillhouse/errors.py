@@ -4,6 +4,7 @@
     |-- UsageError              the caller asked for something impossible (exit 2, HTTP 400)
     |   |-- RecipeError         a recipe that cannot be run as written
     |   |-- ContextLengthError  a prompt longer than the model reads
+    |   |-- InvalidParameterError a parameter of a request that cannot have its value; carries `param`
     |   `-- FormatError         a foreign file that cannot be read
     |-- NotFoundError           no such thing (exit 5, HTTP 404)
     |-- ConflictError           it exists already, or is in use (exit 5, HTTP 409)
@@ -53,6 +54,16 @@ class ContextLengthError(UsageError):
     """A prompt longer than the model reads."""
 
     code = "context_length_exceeded"
+
+
+class InvalidParameterError(UsageError):
+    """A parameter of a request has a value that it cannot have; `param` is its name, as a path into the body."""
+
+    code = "invalid_value"
+
+    def __init__(self, message: str, param: str) -> None:
+        super().__init__(message)
+        self.param = param
 
 
 class FormatError(UsageError):

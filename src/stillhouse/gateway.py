@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
+from typing import cast
 
 from stillhouse.artifact import Artifact
-from stillhouse.chat import ChatModel
+from stillhouse.chat import ChatModel, Forwarder
 from stillhouse.models import MODELS
 from stillhouse.routing import Renamed, Router, Target
 from stillhouse.settings import Settings
@@ -41,7 +43,7 @@ class Gateway:
             model = self._keep(built, f"upstream {upstream.model_dump_json()}", partial(self._upstream, upstream))
             targets.update((target.name, target) for target in _targets(upstream, model) if target.name not in targets)
             if not upstream.models:
-                catch_all.append(Target(model, "", upstream.name, upstream.may_train, upstream.created, upstream.name))
+                catch_all.append(_target(upstream, model, ""))
         for artifact in artifacts:
             model = self._keep(built, f"artifact {artifact.id}", partial(self._student, artifact))
             targets[artifact.id] = Target(model, artifact.id, artifact.id, _terms(artifact), artifact.created)
@@ -63,9 +65,7 @@ class Gateway:
                 log.warning("route '%s' points at '%s', which no upstream or artifact answers for", route.alias, route.model)
                 continue
             to = known.resolve(route.model)
-            targets[route.alias] = Target(
-                Renamed(to.model, to.name), to.name, to.upstream, to.may_train, route.created, to.owner
-            )  # fmt: skip
+            targets[route.alias] = replace(to, model=Renamed(to.model, to.name), created=route.created)
 
     def _keep(self, built: dict[str, ChatModel], key: str, build: Callable[[], ChatModel]) -> ChatModel:
         model = built[key] = self._built.get(key) or build()
@@ -84,7 +84,12 @@ class Gateway:
 
 def _targets(upstream: Upstream, model: ChatModel) -> Iterator[Target]:
     for name in upstream.models:
-        yield Target(model, name, upstream.name, upstream.may_train, upstream.created, upstream.name)
+        yield _target(upstream, model, name)
+
+
+def _target(upstream: Upstream, model: ChatModel, name: str) -> Target:
+    forwarder = cast(Forwarder, model)  # every way to answer over HTTP is one
+    return Target(model, name, upstream.name, upstream.may_train, upstream.created, upstream.name, forwarder)
 
 
 def _terms(artifact: Artifact) -> str:

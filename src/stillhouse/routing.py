@@ -6,9 +6,9 @@ An alias is the same ChatModel under another name: `Renamed` asks it for the mod
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from stillhouse.chat import ChatModel, ChatRequest, ChatResponse, Chunk
+from stillhouse.chat import ChatModel, ChatRequest, ChatResponse, Chunk, Forwarder
 from stillhouse.errors import NotFoundError
 
 
@@ -30,6 +30,8 @@ class Target:
     may_train: str = "yes"
     created: int = 0
     owner: str = "stillhouse"
+    forwarder: Forwarder | None = None
+    """Who answers what is not chat; None where nobody does."""
 
 
 class Router:
@@ -62,7 +64,7 @@ class Router:
             return target
         if catch_all and name:
             first = catch_all[0]
-            return Target(first.model, name, first.upstream, first.may_train, first.created, first.owner)
+            return replace(first, name=name)
         there = ", ".join(sorted(targets)[:20]) or "none; type: stillhouse upstream add NAME --base-url URL --model ID"
         raise ModelNotFoundError(f"The model '{name}' does not exist. There are: {there}.")
 

@@ -130,6 +130,11 @@ class FakeUpstream:
             return True
         if served.path.endswith("/models"):
             return await self._list_models(writer)
+        if served.path.endswith("/embeddings"):
+            served.body.setdefault("fault", {})["raw"] = json.dumps(embeddings_body(served.body))
+            return await self._whole(served, served.body["fault"], writer)
+        if served.path == "/v1/completions":
+            return await self._legacy(served, writer)
         if served.body.get("stream"):
             return await self._stream(served, fault, writer)
         return await self._whole(served, fault, writer)
@@ -148,6 +153,14 @@ class FakeUpstream:
         )
         await writer.drain()
         return True
+
+    async def _legacy(self, served: Served, writer: asyncio.StreamWriter) -> bool:
+        choice = {"index": 0, "text": f"After {served.body['prompt']}", "finish_reason": "stop", "logprobs": None}
+        body = {"id": "cmpl-1", "object": "text_completion", "created": 1700000000, "model": served.body["model"],
+                "choices": [choice], "usage": usage_of(served.body)}  # fmt: skip
+        if not served.body.get("stream"):
+            return await self._whole(served, {"raw": json.dumps(body)}, writer)
+        return await self._stream(served, {"raw": f"data: {json.dumps(body)}\n\ndata: [DONE]\n\n"}, writer)
 
     async def _whole(self, served: Served, fault: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
         body = fault["raw"].encode() if "raw" in fault else json.dumps(whole_body(served.body, len(self.ledger))).encode()
@@ -198,6 +211,13 @@ def answer_to(body: dict[str, Any]) -> str:
     """The text: a function of the request alone, with its own digest in it."""
     seed = hashlib.sha256(json.dumps(body.get("messages"), sort_keys=True).encode()).hexdigest()
     return f"An answer from far away ({seed[:16]}): 你好, {seed}."
+
+
+def embeddings_body(body: dict[str, Any]) -> dict[str, Any]:
+    """A vector of two numbers for each text: its length, and its place."""
+    texts = body["input"] if isinstance(body["input"], list) else [body["input"]]
+    data = [{"object": "embedding", "index": i, "embedding": [float(len(text)), float(i)]} for i, text in enumerate(texts)]
+    return {"object": "list", "model": body["model"], "data": data, "usage": {"prompt_tokens": 3, "total_tokens": 3}}
 
 
 def usage_of(body: dict[str, Any]) -> dict[str, int]:

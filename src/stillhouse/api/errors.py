@@ -9,21 +9,12 @@ import math
 from typing import Any
 
 from stillhouse.api.asgi import Reply, json_bytes
-from stillhouse.errors import CaptureLostError, OverloadedError, StillhouseError, StoreError, UpstreamError, UsageError
+from stillhouse.errors import CaptureLostError, OverloadedError, StillhouseError, StoreError, UpstreamError
+from stillhouse.errors import InvalidParameterError as InvalidParameterError
 
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 PERMANENT = {409, 501}
 """Statuses that the SDK would ask again after, though the same answer would come."""
-
-
-class InvalidParameterError(UsageError):
-    """A parameter of ours has a value that it cannot have."""
-
-    code = "invalid_value"
-
-    def __init__(self, message: str, param: str) -> None:
-        super().__init__(message)
-        self.param = param
 
 
 def envelope(message: str, status: int, code: str | None, param: str | None = None) -> dict[str, Any]:

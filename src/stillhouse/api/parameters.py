@@ -19,16 +19,21 @@ MAX_CHOICES = 128
 def check_request(request: ChatRequest) -> None:
     """Raises UsageError (InvalidParameterError) in the words of OpenAI's API."""
     body = request.body
-    if not isinstance(body.get("model"), str) or not body["model"]:
-        raise InvalidParameterError("You must provide a model parameter, a string.", "model")
+    check_common(body)
     if not isinstance(body.get("messages"), list):
         raise InvalidParameterError("You must provide a messages parameter, an array.", "messages")
-    for name in ("store", "stream"):
-        if not isinstance(body.get(name), bool | None):
-            raise InvalidParameterError(f"'{name}' must be true or false, got {_shown(body[name])}.", name)
     n = body.get("n")
     if n is not None and (not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= MAX_CHOICES):
         raise InvalidParameterError(f"'n' must be an integer from 1 to {MAX_CHOICES}, got {_shown(n)}.", "n")
+
+
+def check_common(body: dict[str, Any]) -> None:
+    """What every request to a model has: which one, whether it is kept and streamed, metadata. Raises InvalidParameterError."""
+    if not isinstance(body.get("model"), str) or not body["model"]:
+        raise InvalidParameterError("You must provide a model parameter, a string.", "model")
+    for name in ("store", "stream"):
+        if not isinstance(body.get(name), bool | None):
+            raise InvalidParameterError(f"'{name}' must be true or false, got {_shown(body[name])}.", name)
     check_metadata(body.get("metadata"))
 
 

@@ -20,6 +20,7 @@ from stillhouse.errors import StreamBrokenError, UpstreamError, UpstreamTimeoutE
 from stillhouse.sse import EventSplitter
 from stillhouse.upstream import Upstream
 
+CHAT = "/chat/completions"
 MAX_RESPONSE_BYTES = 64 * 2**20
 """Of one answer, decompressed."""
 MAX_ERROR_BYTES = 2**20
@@ -45,13 +46,19 @@ class OpenAIModel:
         self._session: aiohttp.ClientSession | None = None
 
     async def complete(self, request: ChatRequest) -> ChatResponse:
-        response = await self._open(request)
+        return await self.forward(CHAT, request)
+
+    def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
+        return self.forward_stream(CHAT, request)
+
+    async def forward(self, path: str, request: ChatRequest) -> ChatResponse:
+        response = await self._open(path, request)
         async with response:
             raw = b"".join([part async for part in self._parts(response, b"")])
             return ChatResponse(raw, {"content-type": response.headers.get("content-type", "application/json")})
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
-        response = await self._open(request)
+    async def forward_stream(self, path: str, request: ChatRequest) -> AsyncIterator[Chunk]:
+        response = await self._open(path, request)
         splitter, done = EventSplitter(), False
         async with response:
             async for part in self._parts(response, None):
@@ -79,12 +86,12 @@ class OpenAIModel:
             await self._session.close()
             self._session = None
 
-    async def _open(self, request: ChatRequest) -> aiohttp.ClientResponse:
+    async def _open(self, path: str, request: ChatRequest) -> aiohttp.ClientResponse:
         """The response once its status is a success. Raises UpstreamError with what was said instead."""
         for attempt in range(1, self._upstream.max_retries + 2):
             last = attempt > self._upstream.max_retries
             try:
-                return await self._ask("POST", "/chat/completions", request.raw, self._headers(request.headers), attempt)
+                return await self._ask("POST", path, request.raw, self._headers(request.headers), attempt)
             except UpstreamTimeoutError:
                 raise  # the upstream may be at work still: asking twice would make it worse
             except UpstreamError as exc:
