@@ -26,8 +26,10 @@ log = logging.getLogger(__name__)
 class Gateway:
     """The models of one data folder. `refresh` after a change in the store; `close` at the end."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: Settings, *, retries: bool = True) -> None:
+        """`retries`: False for who asks again by himself, and counts how often."""
         self.router = Router()
+        self._retries = retries
         self._store = store
         self._settings = settings
         self._built: dict[str, ChatModel] = {}
@@ -72,7 +74,8 @@ class Gateway:
         return model
 
     def _upstream(self, upstream: Upstream) -> ChatModel:
-        model: ChatModel = MODELS.resolve("openai")(upstream)
+        retried = upstream if self._retries else upstream.model_copy(update={"max_retries": 0})
+        model: ChatModel = MODELS.resolve("openai")(retried)
         return model
 
     def _student(self, artifact: Artifact) -> ChatModel:

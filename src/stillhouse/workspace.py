@@ -59,7 +59,8 @@ class Workspace:
     def target(self, name: str) -> Target:
         """Who answers for an alias, an upstream's model, an artifact, `builtin:NAME` or a model folder, and on what terms.
 
-        Its `model` is asked for by `target.name` and closed by the caller. Raises NotFoundError, which lists what there is.
+        Its `model` is asked for by `target.name` and closed by the caller, who also asks again where that may help: an upstream's
+        own `max_retries` is the server's. Raises NotFoundError, which lists what there is.
         """
         from stillhouse.gateway import Gateway
         from stillhouse.models import MODELS
@@ -69,7 +70,7 @@ class Workspace:
             options = {"queue": self.settings.student_queue, "batch": self.settings.student_batch}
             student = MODELS.resolve("student")(self.model_folder(name), model_id=name, **options)
             return Target(student, name, name)
-        gateway = Gateway(self.store, self.settings)
+        gateway = Gateway(self.store, self.settings, retries=False)
         gateway.refresh()
         return gateway.router.resolve(name)
 

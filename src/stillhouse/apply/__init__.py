@@ -1,12 +1,31 @@
 """A ChatModel applied to many requests: labelling and evaluation are this, and what they do with the outcomes.
 
-`asking` asks, `patience` says when to ask again, `journal` keeps what came, so that a run that dies is resumed.
+`apply` holds everything in memory, `Asking` with a `Ledger` nothing: answers are on disk as they come, budgets are kept, and what
+was killed goes on. `limits` learns how many requests at a time an upstream bears, `patience` says when to ask again.
 """
 
 from __future__ import annotations
 
-from stillhouse.apply.asking import Ask, Outcome, apply
+from stillhouse.apply.asking import Ask, Asking, Outcome, apply
+from stillhouse.apply.budget import Amount, Budget, Meter
 from stillhouse.apply.journal import Journal
+from stillhouse.apply.ledger import Ledger
+from stillhouse.apply.limits import Limit
 from stillhouse.apply.patience import Patience
+from stillhouse.apply.tally import Standing, Tally
 
-__all__ = ["Ask", "Journal", "Outcome", "Patience", "apply"]
+__all__ = [
+    "Amount",
+    "Ask",
+    "Asking",
+    "Budget",
+    "Journal",
+    "Ledger",
+    "Limit",
+    "Meter",
+    "Outcome",
+    "Patience",
+    "Standing",
+    "Tally",
+    "apply",
+]

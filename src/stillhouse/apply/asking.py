@@ -1,19 +1,24 @@
-"""Ask one ChatModel many things: so many at a time, again where it may help, each outcome kept as it comes, order as given.
+"""Ask one ChatModel many things: as many at a time as it bears, again where it may help, each outcome kept as it comes.
 
-Knows neither datasets nor graders nor the store: `seen` and `keep` are handed in, and so is the sleep, so that tests do not.
+Knows neither datasets nor graders nor the store: where outcomes are kept is handed in (`Keeping`), and so is the sleep, so that
+tests do not. Asks are taken one by one from an iterator: what is in memory is what is under way.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
+from stillhouse.apply.failures import ENDS_EVERYTHING, Kind, is_load, kind_of
+from stillhouse.apply.limits import Limit
 from stillhouse.apply.patience import Patience, Sleep
+from stillhouse.apply.tally import Tally
 from stillhouse.chat import ChatModel, ChatRequest, ChatResponse
-from stillhouse.errors import OverloadedError, PermissionRefusedError, UpstreamError
+from stillhouse.errors import OverloadedError, PermissionRefusedError, StillhouseError, UpstreamError
 from stillhouse.records import Record
 
 
@@ -25,9 +30,10 @@ class Ask:
     request: ChatRequest
 
     @classmethod
-    def of(cls, request: ChatRequest) -> Ask:
-        """Keyed by what is asked (model, messages, parameters): asking the same again resumes."""
-        return cls(hashlib.sha256(request.raw).hexdigest(), request)
+    def of(cls, request: ChatRequest, sample: int = 0) -> Ask:
+        """Keyed by what is asked (model, messages, parameters) and the number of the sample: asking the same again resumes."""
+        which = f"#{sample}".encode() if sample else b""
+        return cls(hashlib.sha256(request.raw + which).hexdigest(), request)
 
 
 class Outcome(Record):
@@ -36,6 +42,8 @@ class Outcome(Record):
     key: str
     body: str | None = None
     error: str | None = None
+    kind: Kind | None = None
+    """Of the failure."""
     latency_ms: float | None = None
     """Of the attempt that succeeded, from request to whole body; waiting for a turn or between attempts is not in it."""
     attempts: int = 1
@@ -52,6 +60,120 @@ Progress = Callable[[int, int], None]
 """Called with how many are done (kept ones included), and of how many."""
 
 
+class Keeping(Protocol):
+    """Where outcomes go and what they may cost: `Ledger`, or a dictionary in memory."""
+
+    def answered(self, key: str) -> bool:
+        """Whether it need not be asked."""
+        ...
+
+    async def set_aside(self, ask: Ask) -> bool:
+        """Before each attempt; False: the budget is spent, ask nothing more."""
+        ...
+
+    async def give_back(self, ask: Ask, kind: Kind) -> None:
+        """After an attempt that failed."""
+        ...
+
+    async def keep(self, ask: Ask, outcome: Outcome) -> None:
+        """After the last attempt, and before the next request of its turn. `give_back` was called for a failure."""
+        ...
+
+
+@dataclass
+class Asking:
+    """The settings of one go, and the go itself: `await Asking(model, keeping).all(asks)`."""
+
+    model: ChatModel
+    keeping: Keeping
+    limit: Limit = field(default_factory=lambda: Limit(8, adaptive=False))
+    patience: Patience = field(default_factory=Patience)
+    tally: Tally = field(default_factory=Tally)
+    sleep: Sleep = asyncio.sleep
+    stop: Callable[[], bool] = lambda: False
+    """Asked before each new request; True: what is under way ends, nothing else is begun."""
+    out_of_budget: bool = False
+    """Whether something was not asked because the budget was spent."""
+    _in_a_row: int = 0
+    _under_way: set[str] = field(default_factory=set)
+
+    async def all(self, asks: Iterable[Ask]) -> None:
+        """Ask what is not answered yet.
+
+        A failure is an outcome; but a refused key (401), an empty account and `HOPELESS` failures in a row end everything. Raises
+        PermissionRefusedError and UpstreamError then, and whatever `keeping` or `model` raise that is no failure to answer.
+        Requests under way are cancelled then, as they are when the caller cancels.
+        """
+        turns = iter(asks)
+        first = next(turns, None)
+        if first is not None:
+            left = _again(first, turns)
+            await _together([self._work(left) for _ in range(self.limit.most)])
+
+    async def _work(self, left: Iterator[Ask]) -> None:
+        for ask in left:
+            if self.keeping.answered(ask.key) or ask.key in self._under_way:
+                continue
+            if self.out_of_budget or self.stop():
+                return
+            self._under_way.add(ask.key)
+            outcome = await self._ask(ask)
+            if outcome is not None:
+                await self.keeping.keep(ask, outcome)
+                self._count(outcome)
+            self._under_way.discard(ask.key)
+
+    def _count(self, outcome: Outcome) -> None:
+        self.tally.count(asyncio.get_running_loop().time(), outcome.kind)
+        self._in_a_row = 0 if outcome.error is None else self._in_a_row + 1
+        if self._in_a_row == HOPELESS:
+            raise UpstreamError(f"{HOPELESS} requests in a row failed, the last one with {outcome.error}")
+
+    async def _ask(self, ask: Ask) -> Outcome | None:
+        """Ask until it is answered or patience ends; None when the budget ends first, or somebody asks to stop."""
+        failures: Counter[bool] = Counter()
+        while True:
+            since = await self.limit.turn()
+            try:
+                if not await self.keeping.set_aside(ask):
+                    self.out_of_budget = True
+                    self.limit.left()
+                    return None
+                since = asyncio.get_running_loop().time()
+                response = await self.model.complete(ask.request)
+            except (UpstreamError, OverloadedError) as error:
+                kind = kind_of(error)
+                self._release(error, kind)
+                await self.keeping.give_back(ask, kind)
+                if kind in ENDS_EVERYTHING:
+                    raise PermissionRefusedError(_ending(ask, kind, error)) from error
+                throttled = kind == "throttled"
+                failures[throttled] += 1
+                wait = self.patience.wait(error, failures[throttled])
+                if wait is None:
+                    said = f"{type(error).__name__}: {error}"
+                    return Outcome(key=ask.key, error=said, kind=kind, attempts=failures.total())
+                self.tally.retried[kind] += 1
+                await self.sleep(wait)
+                if self.stop():
+                    return None
+            except BaseException:
+                self.limit.left()
+                raise
+            else:
+                self.limit.answered(since, response.headers)
+                latency_ms = (asyncio.get_running_loop().time() - since) * 1000
+                body = response.raw.decode(errors="replace")
+                return Outcome(key=ask.key, body=body, latency_ms=latency_ms, attempts=failures.total() + 1)
+
+    def _release(self, error: UpstreamError | OverloadedError, kind: Kind) -> None:
+        """Give the turn back, with what the failure says about load."""
+        if is_load(kind):
+            self.limit.refuse(error.headers if isinstance(error, UpstreamError) else {})
+        else:
+            self.limit.left()
+
+
 async def apply(
     model: ChatModel,
     asks: Sequence[Ask],
@@ -63,59 +185,64 @@ async def apply(
     progress: Progress | None = None,
     sleep: Sleep = asyncio.sleep,
 ) -> list[Outcome]:
-    """The outcome of every ask, in the order of `asks`.
+    """The outcome of every ask, in the order of `asks`, all of them in memory: for what fits there.
 
     `concurrency` is how many requests are under way at once, those waiting to be retried included. What `seen` answers is not
-    asked; what failed there is. `keep` is called once an outcome, in a thread, and the next request waits for it. A failure is an
-    outcome; but a refused key (401) and `HOPELESS` failures in a row end everything.
-
-    Raises PermissionRefusedError and UpstreamError then, and whatever `keep` or `model` raise that is no failure to answer.
-    Requests under way are cancelled then, as they are when the caller cancels.
+    asked; what failed there is. `keep` is called once an outcome, in a thread, and the next request waits for it. Raises as
+    `Asking.all` does.
     """
-    outcomes = {key: outcome for key, outcome in (seen or {}).items() if outcome.error is None}
     unique = {ask.key: ask for ask in asks}
-    pending = [ask for key, ask in unique.items() if key not in outcomes]
-    done, in_a_row = len(unique) - len(pending), 0
-    report = progress or _silent
+    memory = _Memory({key: outcome for key, outcome in (seen or {}).items() if outcome.error is None}, keep)
+    done = sum(key in memory.outcomes for key in unique)
 
-    async def work(left: Iterator[Ask]) -> None:
-        nonlocal done, in_a_row
-        for ask in left:
-            outcome = await _ask(model, ask, patience or Patience(), sleep)
-            if keep is not None:
-                await asyncio.to_thread(keep, outcome)
-            outcomes[ask.key] = outcome
-            done += 1
-            report(done, len(unique))
-            in_a_row = 0 if outcome.error is None else in_a_row + 1
-            if in_a_row == HOPELESS:
-                raise UpstreamError(f"{HOPELESS} requests in a row failed, the last one with {outcome.error}")
+    def told(outcome: Outcome) -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, len(unique))
 
-    report(done, len(unique))
-    turns = iter(pending)
-    await _together([work(turns) for _ in range(min(max(1, concurrency), len(pending)))])
-    return [outcomes[ask.key] for ask in asks]
+    memory.told = told
+    if progress is not None:
+        progress(done, len(unique))
+    most = min(max(1, concurrency), max(1, len(unique) - done))
+    limit = Limit(most, adaptive=False)
+    await Asking(model, memory, limit=limit, patience=patience or Patience(), sleep=sleep).all(unique.values())
+    return [memory.outcomes[ask.key] for ask in asks]
 
 
-async def _ask(model: ChatModel, ask: Ask, patience: Patience, sleep: Sleep) -> Outcome:
-    """Ask until it is answered or patience ends."""
-    attempt = 0
-    while True:
-        attempt += 1
-        start = time.perf_counter()
-        try:
-            response = await model.complete(ask.request)
-        except (UpstreamError, OverloadedError) as error:
-            if isinstance(error, UpstreamError) and error.status == 401:
-                raise PermissionRefusedError(f"'{ask.request.model}' refused the key: {error}") from error
-            wait = patience.wait(error, attempt)
-            if wait is None:
-                return Outcome(key=ask.key, error=f"{type(error).__name__}: {error}", attempts=attempt)
-            await sleep(wait)
-        else:
-            latency_ms = (time.perf_counter() - start) * 1000
-            body = response.raw.decode(errors="replace")
-            return Outcome(key=ask.key, body=body, latency_ms=latency_ms, attempts=attempt)
+class _Memory:
+    """Keeping without a budget or a disk, but for what the caller does with each outcome."""
+
+    def __init__(self, outcomes: dict[str, Outcome], keep: Callable[[Outcome], None] | None) -> None:
+        self.outcomes = outcomes
+        self.told: Callable[[Outcome], None] = lambda outcome: None
+        self._keep = keep
+
+    def answered(self, key: str) -> bool:
+        return key in self.outcomes
+
+    async def set_aside(self, ask: Ask) -> bool:
+        return True
+
+    async def give_back(self, ask: Ask, kind: Kind) -> None:
+        pass
+
+    async def keep(self, ask: Ask, outcome: Outcome) -> None:
+        if self._keep is not None:
+            await asyncio.to_thread(self._keep, outcome)
+        self.outcomes[ask.key] = outcome
+        self.told(outcome)
+
+
+def _ending(ask: Ask, kind: Kind, error: StillhouseError) -> str:
+    if kind == "key":
+        return f"'{ask.request.model}' refused the key: {error}"
+    return f"The account behind '{ask.request.model}' has no credit left (insufficient_quota): {error}"
+
+
+def _again(first: Ask, rest: Iterator[Ask]) -> Iterator[Ask]:
+    yield first
+    yield from rest
 
 
 async def _together(works: Sequence[Coroutine[None, None, None]]) -> None:
@@ -126,7 +253,3 @@ async def _together(works: Sequence[Coroutine[None, None, None]]) -> None:
                 group.create_task(work)
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from None
-
-
-def _silent(done: int, total: int) -> None:
-    """Nobody wants to know."""

@@ -1,6 +1,7 @@
 """A file of JSON lines to which each item is added as it is done, on disk before the next step: what a killed run resumes from.
 
-Not a store: nothing is looked up in it, and it is dropped when its run is over. A line that a crash cut off is not there.
+Not a store: an item is found by where it begins, and the file is dropped when its run is over. A line that a crash cut off is not
+there.
 """
 
 from __future__ import annotations
@@ -8,20 +9,21 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from stillhouse.errors import ConflictError
+from stillhouse.errors import ConflictError, StoreError
 from stillhouse.records import Record
 
 R = TypeVar("R", bound=Record)
 
 
 class Journal(Generic[R]):
-    """One run's file, held by one process at a time. Use it in a `with` block; `add` may be called from any thread."""
+    """One run's file, held by one process at a time. Use it in a `with` block; any thread may call its methods."""
 
     def __init__(self, path: Path, kind: type[R]) -> None:
         self.path = path
@@ -42,24 +44,47 @@ class Journal(Generic[R]):
 
     def items(self) -> list[R]:
         """Everything added so far, in order. The rest of a line that was cut off is removed from the file."""
+        return [item for _, item in self.scan()]
+
+    def scan(self) -> Iterator[tuple[int, R]]:
+        """As `items`, one by one, each with where it begins. Nothing may be added meanwhile."""
         with self._lock:
             self._file.seek(0)
-            whole, found = 0, []
+            whole = 0
             for line in self._file:
                 item = self._parse(line)
                 if item is None:
                     break
-                found.append(item)
+                yield whole, item
                 whole += len(line)
             self._file.truncate(whole)
-            return found
+
+    def read(self, begin: int) -> R:
+        """The item that begins there. Raises StoreError where none does."""
+        with self._lock:
+            self._file.seek(begin)
+            item = self._parse(self._file.readline())
+        if item is None:
+            raise StoreError(f"{self.path} was changed by somebody else: no item begins at byte {begin}.")
+        return item
 
     def add(self, item: R) -> None:
         """Returns when it is on disk."""
+        self.extend([item])
+
+    def extend(self, items: Sequence[R]) -> list[int]:
+        """Returns when all are on disk, with one wait for it: where each begins."""
+        lines = [item.json_bytes() + b"\n" for item in items]
         with self._lock:
-            self._file.write(item.json_bytes() + b"\n")
+            begin = self._file.seek(0, os.SEEK_END)
+            self._file.write(b"".join(lines))
             self._file.flush()
             os.fsync(self._file.fileno())
+        begins = []
+        for line in lines:
+            begins.append(begin)
+            begin += len(line)
+        return begins
 
     def drop(self) -> None:
         """The run is over: nothing is left to resume."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
+from stillhouse.apply.failures import kind_of
 from stillhouse.errors import OverloadedError, StillhouseError, UpstreamError
 
 PASSING = frozenset({408, 409, 425, 429})
@@ -24,7 +25,9 @@ class Patience:
     """How often, and how long."""
 
     attempts: int = 5
-    """Times a request is asked at most, the first included."""
+    """Times a request may fail, the first included, before it is given up."""
+    throttles: int = 30
+    """Times it may be told to come back later (429, a full queue) besides: that says nothing against the request."""
     first_wait: float = 0.5
     """Seconds; the bound doubles with every attempt."""
     longest_wait: float = 30.0
@@ -35,8 +38,12 @@ class Patience:
     """Seconds since the epoch: for a `retry-after` that is a date."""
 
     def wait(self, error: StillhouseError, attempt: int) -> float | None:
-        """Seconds to wait after `attempt` (from 1) failed with `error`; None when it is not to be asked again."""
-        if attempt >= self.attempts or not may_pass(error):
+        """Seconds to wait after `error`, the request's `attempt`-th (from 1) of its sort: throttled or failed.
+
+        None when it is not to be asked again.
+        """
+        most = self.throttles if kind_of(error) == "throttled" else self.attempts
+        if attempt >= most or not may_pass(error):
             return None
         told = _told(error, self.now())
         if told > self.longest_wait:
@@ -47,21 +54,27 @@ class Patience:
 def may_pass(error: StillhouseError) -> bool:
     """Whether asking again may help: overload, timeouts, broken connections and streams, 408, 409, 425, 429 and 5xx.
 
-    Not when the other side says `x-should-retry: false`: somebody has retried already.
+    Not when the other side says `x-should-retry: false`: somebody has retried already. Nor when a quota is used up.
     """
     if not isinstance(error, UpstreamError):
         return isinstance(error, OverloadedError)
-    if _header(error, "x-should-retry").lower() == "false":
+    if header(error.headers, "x-should-retry").lower() == "false" or kind_of(error) == "quota":
         return False
     return error.status is None or error.status in PASSING or error.status >= 500
 
 
 def _told(error: StillhouseError, now: float) -> float:
-    """Seconds that the other side asked to wait (RFC 9110, 10.2.3: a number or a date); 0 when it did not say."""
+    """Seconds that the other side asked to wait; 0 when it did not say.
+
+    `retry-after-ms` is OpenAI's, and more exact than the `retry-after` beside it (RFC 9110, 10.2.3: a number or a date).
+    """
     if isinstance(error, OverloadedError):
         return max(0.0, error.retry_after)
-    value = _header(error, "retry-after") if isinstance(error, UpstreamError) else ""
-    if value.isascii() and value.isdigit():
+    headers: Mapping[str, str] = error.headers if isinstance(error, UpstreamError) else {}
+    exact, value = header(headers, "retry-after-ms"), header(headers, "retry-after")
+    if exact.isascii() and exact.replace(".", "", 1).isdigit():
+        return float(exact) / 1000
+    if value.isascii() and value.replace(".", "", 1).isdigit():
         return float(value)
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - now)
@@ -69,8 +82,9 @@ def _told(error: StillhouseError, now: float) -> float:
         return 0.0
 
 
-def _header(error: UpstreamError, name: str) -> str:
-    return next((value.strip() for key, value in error.headers.items() if key.lower() == name), "")
+def header(headers: Mapping[str, str], name: str) -> str:
+    """A header's value, whatever the case of its name; '' when it is absent."""
+    return next((value.strip() for key, value in headers.items() if key.lower() == name), "")
 
 
 Sleep = Callable[[float], Awaitable[None]]

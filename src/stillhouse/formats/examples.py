@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from stillhouse.dataset import SPLITS, Dataset, Example, Split
 from stillhouse.errors import ConflictError, FormatError, NotFoundError, StoreError
-from stillhouse.files import whole_folder
+from stillhouse.files import hash_file, whole_folder
 from stillhouse.records import fingerprint
 
 MANIFEST = "manifest.json"
@@ -58,18 +58,25 @@ def read_manifest(folder: Path) -> Dataset:
 
 def read_examples(folder: Path, split: Split) -> list[Example]:
     """The examples of one split, in order. Raises NotFoundError, and FormatError where the file is not what the manifest says."""
+    return list(each_example(folder, split))
+
+
+def each_example(folder: Path, split: Split) -> Iterator[Example]:
+    """As `read_examples`, one by one: the file is read once to check it, and once more as it is asked for."""
     manifest = read_manifest(folder)
     name = manifest.files.get(split)
     if name is None:
-        return []
+        return
     path = folder / Path(name).name
     try:
-        content = path.read_bytes()
+        digest = hash_file(path)
     except FileNotFoundError:
         raise NotFoundError(f"{path} is missing; {MANIFEST} names it.") from None
-    if hashlib.sha256(content).hexdigest() != manifest.hashes.get(name):
+    if digest != manifest.hashes.get(name):
         raise FormatError(f"{path} was changed after the dataset was made: its sha256 is not the one in {MANIFEST}.")
-    return [_example(line, path, number) for number, line in enumerate(content.splitlines(), start=1)]
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            yield _example(line, path, number)
 
 
 def _fill(draft: Path, examples: Sequence[Example], name: str, lineage: dict[str, Any]) -> Dataset:

@@ -34,6 +34,8 @@ PASSED_ON = frozenset({"openai-beta", "idempotency-key", "traceparent", "tracest
 """Headers of the client that the upstream sees. A credential is never among them."""
 ANSWERED = ("content-type", "retry-after", "retry-after-ms", "x-should-retry", "x-request-id")
 """Headers of the upstream's refusal that the client sees."""
+RATE_LIMIT = "x-ratelimit-"
+"""What headers begin with that say how much is left of the upstream's limits. Whoever asks sees them, also of an answer."""
 
 
 class OpenAIModel:
@@ -55,7 +57,8 @@ class OpenAIModel:
         response = await self._open(path, request)
         async with response:
             raw = b"".join([part async for part in self._parts(response, b"")])
-            return ChatResponse(raw, {"content-type": response.headers.get("content-type", "application/json")})
+            kind = response.headers.get("content-type", "application/json")
+            return ChatResponse(raw, {"content-type": kind, **_rate_limits(response)})
 
     async def forward_stream(self, path: str, request: ChatRequest) -> AsyncIterator[Chunk]:
         response = await self._open(path, request)
@@ -129,6 +132,7 @@ class OpenAIModel:
             if response.status < 400:
                 return UpstreamError(f"{said} Redirects are not followed: correct the base URL.", attempts=attempt)
             headers = {name: response.headers[name] for name in ANSWERED if name in response.headers}
+            headers.update(_rate_limits(response))
             return UpstreamError(said, status=response.status, body=body, headers=headers, attempts=attempt)
 
     async def _parts(self, response: aiohttp.ClientResponse, kept: bytes | None) -> AsyncIterator[bytes]:
@@ -175,6 +179,10 @@ class OpenAIModel:
                 skip_auto_headers=("accept",),
             )
         return self._session
+
+
+def _rate_limits(response: aiohttp.ClientResponse) -> dict[str, str]:
+    return {name.lower(): value for name, value in response.headers.items() if name.lower().startswith(RATE_LIMIT)}
 
 
 async def _let_it_end(response: aiohttp.ClientResponse) -> None:

@@ -1,0 +1,178 @@
+"""The book of one labelling: what was set aside before each request, what came back, what it used. On disk before anything else.
+
+One file, appended: a line before a request is sent, a line when it came back. In memory is where each answer begins (about 150
+bytes a question), never an answer. What waits to be written is written together, with one wait for the disk. After a crash, lines
+without a return are requests that were under way: they stay spent, since nobody knows what became of them, and are asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+from stillhouse.apply.asking import Ask, Outcome
+from stillhouse.apply.budget import Amount, Budget, Meter, Purse
+from stillhouse.apply.failures import Kind, is_unbilled
+from stillhouse.apply.journal import Journal
+from stillhouse.records import Record
+
+
+class Entry(Record):
+    """A line: what it changes of what is spent, and how a question ended."""
+
+    spent: Amount = Amount()
+    """Added to what was spent before; negative where less was used than was set aside."""
+    outcome: Outcome | None = None
+    retry: bool = False
+    """Failures that stand before this line are asked again."""
+    batch: str | None = None
+    """A file of requests that went to the provider as one, see `batches`."""
+
+
+class Ledger:
+    """`Keeping` on disk, for one process at a time. Use it in a `with` block, all of it in one event loop."""
+
+    def __init__(self, path: Path, budget: Budget | None = None, meter: Meter | None = None) -> None:
+        """Raises ConflictError while another process holds it."""
+        self.meter = meter or Meter()
+        self.purse = Purse(budget or Budget())
+        self.failed: Counter[str] = Counter()
+        """Kind -> questions given up."""
+        self.batches: list[str] = []
+        self._journal = Journal(path, Entry)
+        self._answers: dict[bytes, int] = {}
+        self._failures: dict[bytes, int] = {}
+        self._waiting: list[tuple[Entry, asyncio.Future[int]]] = []
+        self._writer: asyncio.Task[None] | None = None
+        for begin, entry in self._journal.scan():
+            self._enter(entry, begin)
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._journal.__exit__(kind, error, trace)
+
+    @property
+    def path(self) -> Path:
+        return self._journal.path
+
+    @property
+    def answers(self) -> int:
+        """How many questions are answered."""
+        return len(self._answers)
+
+    @property
+    def spent(self) -> Amount:
+        return self.purse.spent
+
+    def answered(self, key: str) -> bool:
+        """Whether it has an answer, or was given up."""
+        name = _short(key)
+        return name in self._answers or name in self._failures
+
+    def outcome(self, key: str) -> Outcome | None:
+        """How a question ended; None where it has not."""
+        name = _short(key)
+        begin = self._answers.get(name, self._failures.get(name))
+        return None if begin is None else self._journal.read(begin).outcome
+
+    def dead(self) -> Iterator[Outcome]:
+        """Those that were given up, in the order they were."""
+        for begin in list(self._failures.values()):
+            outcome = self._journal.read(begin).outcome
+            if outcome is not None:
+                yield outcome
+
+    def retry(self) -> int:
+        """Whatever was given up may be asked again; how many those are."""
+        count = len(self._failures)
+        if count:
+            entry = Entry(retry=True)
+            self._enter(entry, self._journal.extend([entry])[0])
+        return count
+
+    async def set_aside(self, ask: Ask) -> bool:
+        self.meter.require_text(self.purse.budget, ask.request)
+        most = self.meter.bound(ask.request)
+        if not await self.purse.set_aside(most):
+            return False
+        await self.write(Entry(spent=most))
+        return True
+
+    async def give_back(self, ask: Ask, kind: Kind) -> None:
+        """Tokens and money come back where the request was turned away before any work; the call was made all the same."""
+        most = self.meter.bound(ask.request)
+        used = Amount(calls=1) if is_unbilled(kind) else most
+        self.purse.settle(most, used)
+        if used != most:
+            self._post(Entry(spent=used - most))  # lost in a crash, it only stays spent
+
+    async def keep(self, ask: Ask, outcome: Outcome) -> None:
+        response = outcome.response
+        used = most = self.meter.bound(ask.request)
+        if response is not None:
+            seconds = None if outcome.latency_ms is None else outcome.latency_ms / 1000
+            used = self.meter.used(response, most, seconds)
+            self.purse.settle(most, used)
+        await self.write(Entry(spent=used - most, outcome=outcome))
+
+    async def write(self, entry: Entry) -> None:
+        """Returns when it is on disk, and counted."""
+        await self._post(entry)
+
+    def drop(self) -> None:
+        """The labelling is over, and nothing of it is left to do."""
+        self._journal.drop()
+
+    def _post(self, entry: Entry) -> asyncio.Future[int]:
+        written: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting.append((entry, written))
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write_all())
+        return written
+
+    async def _write_all(self) -> None:
+        try:
+            while self._waiting:
+                group, self._waiting = self._waiting, []
+                await self._write_group(group)
+        finally:
+            self._writer = None
+
+    async def _write_group(self, group: list[tuple[Entry, asyncio.Future[int]]]) -> None:
+        try:
+            begins = await asyncio.to_thread(self._journal.extend, [entry for entry, _ in group])
+        except BaseException as exc:
+            for _, written in group:
+                if not written.done():
+                    written.set_exception(exc)
+                    written.exception()  # nobody may be waiting for it
+            return
+        for (entry, written), begin in zip(group, begins, strict=True):
+            self._enter(entry, begin, counted=True)
+            if not written.done():
+                written.set_result(begin)
+
+    def _enter(self, entry: Entry, begin: int, *, counted: bool = False) -> None:
+        """`counted`: what it spent stands in the purse already."""
+        if not counted:
+            self.purse.spent += entry.spent
+        if entry.retry:
+            self._failures.clear()
+            self.failed.clear()
+        if entry.batch is not None:
+            self.batches.append(entry.batch)
+        outcome = entry.outcome
+        if outcome is not None and outcome.error is None:
+            self._answers[_short(outcome.key)] = begin
+        elif outcome is not None:
+            self._failures[_short(outcome.key)] = begin
+            self.failed[outcome.kind or "refused"] += 1
+
+
+def _short(key: str) -> bytes:
+    return bytes.fromhex(key[:32])
