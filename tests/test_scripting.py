@@ -58,7 +58,7 @@ def test_teacher_and_student_through_a_killed_worker_and_again_with_another_seed
     def wait_and_kill(workspace: Workspace, run_id: str) -> Run:
         workspace.close()
         kill_at(data_dir, 10)
-        *_, (run, _) = follow(lambda: workspace.store, run_id, workspace.settings.runs)
+        *_, (run, _) = follow(lambda: workspace.store, run_id, workspace.settings)
         return run
 
     monkeypatch.setattr("stillhouse.scripting._wait", wait_and_kill)

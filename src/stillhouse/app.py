@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -33,6 +33,7 @@ from stillhouse.errors import StillhouseError
 from stillhouse.filing import Filing, Uploads
 from stillhouse.gateway import Gateway
 from stillhouse.ids import new_id, uuid7_hex
+from stillhouse.jobs.dispatching import Dispatcher, Observer
 from stillhouse.metering import Meter
 from stillhouse.settings import Settings
 from stillhouse.stores.base import Store
@@ -49,6 +50,7 @@ class App:
     """The server as an ASGI application.
 
     `apply_writes` and `token` are for commands that write through it; without them `/api/writes` refuses everybody.
+    `observers` hear of every run that has ended.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class App:
         apply_writes: Callable[[bytes], bytes] | None = None,
         token: str | None = None,
         instance: str | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self._store = store
         self.gateway = Gateway(store, settings)
@@ -67,6 +70,7 @@ class App:
         self.access = Access(settings, token)
         self.filing = Filing(store, settings)
         self.uploads = Uploads(store, self.filing)
+        self.dispatcher = Dispatcher(store, settings, observers=observers)
         table = routes(
             self.access,
             [
@@ -111,12 +115,17 @@ class App:
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         self.refresh()
         background = [asyncio.create_task(self.meter.run()), asyncio.create_task(self._sweep_files())]
+        metering = asyncio.create_task(self.meter.run())
+        dispatching = asyncio.create_task(self.dispatcher.run())
         try:
             yield
         finally:
+            self.dispatcher.stop()
             await self.recorder.drain(DRAIN_SECONDS)
             for task in background:
                 task.cancel()
+            await dispatching
+            metering.cancel()
             await self.meter.flush()
             await self.gateway.close()
 

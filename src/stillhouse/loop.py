@@ -29,7 +29,7 @@ from stillhouse.jobs.planning import check_recipe, plan_training
 from stillhouse.jobs.watch import settle_all
 from stillhouse.recipe import DataSource, Recipe, load_recipe
 from stillhouse.records import Record
-from stillhouse.run import FINAL_STATES, OPEN_STATES, Run
+from stillhouse.run import FINAL_STATES, WORKING_STATES, Run
 from stillhouse.sources import read_files, read_stored
 from stillhouse.workspace import Workspace
 
@@ -110,7 +110,7 @@ def _train(workspace: Workspace, planned: Run, steps: Steps) -> Run:
         run = queue.submit(workspace.store, workspace.settings, planned)
         queue.begin(workspace.store, workspace.settings, run)
         steps.say(f"Run {run.id} has started.")
-    elif run.state not in OPEN_STATES:
+    elif run.state not in WORKING_STATES:
         queue.begin(workspace.store, workspace.settings, queue.resume(workspace.store, workspace.settings, run))
         steps.say(f"Run {run.id} goes on from step {run.step}.")
     else:

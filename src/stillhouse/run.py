@@ -15,6 +15,8 @@ RunState = Literal[
 OPEN_STATES: frozenset[RunState] = frozenset({"queued", "running", "pausing", "cancelling"})
 WORKING_STATES: frozenset[RunState] = frozenset({"running", "pausing", "cancelling"})
 """A process has claimed it."""
+REVIVED_STATES: frozenset[RunState] = frozenset({"stopped", "interrupted"})
+"""Nobody asked for these: a server starts such a run again by itself."""
 RESUMABLE_STATES: frozenset[RunState] = frozenset({"paused", "stopped", "interrupted", "failed"})
 FINAL_STATES: frozenset[RunState] = frozenset({"succeeded", "failed", "cancelled"})
 """Nothing more comes of it by itself: said once to whoever listens. A failed one may be resumed by hand."""

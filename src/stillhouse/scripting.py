@@ -66,7 +66,7 @@ def load_student(model: str, *, data_dir: PathName | None = None) -> Student:
 def _wait(workspace: Workspace, run_id: str) -> Run:
     workspace.close()  # the worker writes from here on; following only reads
     last = None
-    for run, _ in follow(lambda: workspace.store, run_id, workspace.settings.runs):
+    for run, _ in follow(lambda: workspace.store, run_id, workspace.settings):
         last = run
     assert last is not None
     return last

@@ -22,7 +22,7 @@ from stillhouse.stores.sql import SqlStore
 from stillhouse.workspace import dataset_folder
 
 ROOT = Path(__file__).parent.parent.parent
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 ENTRY_POINTS = """
 [stillhouse.training]
 scripted = tests.jobs.scripted:train
@@ -31,6 +31,8 @@ scripted = tests.jobs.scripted:ScriptedStudent
 [stillhouse.works]
 count = tests.jobs.works:count
 wait = tests.jobs.works:wait
+die = tests.jobs.works:die
+deaf = tests.jobs.works:deaf
 """
 
 
@@ -106,6 +108,16 @@ class Bench:
     def losses(self, run: Run) -> dict[int, float]:
         """The curve as the store has it."""
         return {event.step: event.metrics["train/loss"] for event in self.store.events(run.id) if event.step is not None}
+
+    def trace(self, run: Run) -> list[tuple[int, int]]:
+        """What `works.count` did: which claim, which step."""
+        path = self.settings.runs / run.id / "trace"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [(int(epoch), int(step)) for epoch, step in (line.split() for line in lines)]
+
+    def reopen(self) -> None:
+        """After the store was closed."""
+        self.store = open_store(self.settings, role="worker")
 
     def close(self) -> None:
         """Let nothing that this test started go on."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ def count(settings: Settings, run: Run, claim: Claim) -> dict[str, Any] | None:
 
     Its result is the sum. `fail_at` makes it raise there. What each claim did is appended to `trace`, one line a step.
     """
+    print(run.spec.get("prints", ""), flush=True)
     kept = settings.runs / run.id / "count"
     step = int(kept.read_text()) if kept.exists() else 0
     with (settings.runs / run.id / "trace").open("a") as trace:
@@ -51,3 +54,16 @@ def wait(settings: Settings, run: Run, claim: Claim) -> dict[str, Any] | None:
         raise AssertionError("nobody sets it")
 
     return run_stoppable(claim, forever())
+
+
+def die(settings: Settings, run: Run, claim: Claim) -> dict[str, Any] | None:
+    """Ends without a word."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    return None
+
+
+def deaf(settings: Settings, run: Run, claim: Claim) -> dict[str, Any] | None:
+    """Never looks whether it should stop."""
+    claim.progress(1, None)
+    while True:
+        time.sleep(60)

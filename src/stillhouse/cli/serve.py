@@ -38,7 +38,6 @@ def serve(
 
 def _run(session: Session, settings: Settings) -> None:
     from stillhouse.app import App
-    from stillhouse.jobs.watch import settle_all
     from stillhouse.server import bind, make_server, run, url_of
     from stillhouse.stores.opening import open_store
     from stillhouse.stores.remote import apply_remote_writes
@@ -52,7 +51,6 @@ def _run(session: Session, settings: Settings) -> None:
     store = open_store(settings, role="server", on_fatal=stop)
     try:
         _refuse_open_door(store, settings)
-        settle_all(store, settings.runs)  # runs that died while no server looked
         with bind(settings) as listener:
             url = url_of(listener)
             token = store.publish(url)

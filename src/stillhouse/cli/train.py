@@ -51,8 +51,9 @@ def run_(
     steps = Steps(wait=lambda run_id: watch_run(session, run_id), say=session.say, allow=allow or ())
     wanted, data = prepare(workspace, wanted, workspace.dataset(name), steps)
     run = plan_training(workspace, wanted, data, allow=allow or ())
-    queue.begin(workspace.store, workspace.settings, queue.submit(workspace.store, workspace.settings, run))
-    session.say(f"Run {run.id} has started.")
+    submitted = queue.submit(workspace.store, workspace.settings, run)
+    begun = queue.begin(workspace.store, workspace.settings, submitted)
+    session.say(f"Run {run.id} has started." if begun else f"Run {run.id} is queued; the server starts it in its turn.")
     if detach:
         session.emit(workspace.store.run(run.id))
     else:

@@ -29,7 +29,7 @@ def watch_run(session: Session, run_id: str, *, lines: bool = False) -> Run:
     try:
         with _bar(session) as bar:
             task = bar.add_task("waiting", total=None, loss="")
-            for run, events in follow(lambda: workspace.store, run_id, workspace.settings.runs):
+            for run, events in follow(lambda: workspace.store, run_id, workspace.settings):
                 for event in events:
                     losses.update(event.metrics)
                     _tell(session, bar, event, lines)

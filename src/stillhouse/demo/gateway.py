@@ -5,6 +5,7 @@ In a process of its own because that is how it is used; what runs in the demo's 
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,8 +25,9 @@ def serving(data_dir: Path) -> Iterator[str]:
     """A running server's base URL, as the SDK takes it. Raises StoreError, with what it said, when it does not start."""
     data_dir.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "stillhouse.cli.main", "--data-dir", str(data_dir), "serve", "--port", "0", "--json"]
+    environ = {**os.environ, "STILLHOUSE_JOBS_CPU": "2"}  # student and control are trained at once
     with (data_dir / LOG).open("ab") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env=environ)
     try:
         yield _url(process, data_dir / LOG)
     finally:

@@ -22,6 +22,11 @@ def identity(pid: int) -> str | None:
     return None if start is None else f"{_boot_id()}/{start}"
 
 
+def ended() -> str:
+    """The identity of a process of this boot that is gone already."""
+    return f"{_boot_id()}/ended"
+
+
 def state_of(pid: int, boot: str) -> State:
     """What has become of the process that had this pid and identity."""
     if boot.partition("/")[0] != _boot_id():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from stillhouse.errors import ConflictError, NotFoundError, UsageError
+from stillhouse.errors import ConflictError, NotFoundError, StoreError, UsageError
 from stillhouse.jobs import WORKS
 from stillhouse.jobs.executors import EXECUTORS
 from stillhouse.jobs.executors.base import Executor
@@ -18,6 +18,7 @@ from stillhouse.jobs.watch import settle
 from stillhouse.run import FINAL_STATES, RESUMABLE_STATES, WORKING_STATES, Run, RunState
 from stillhouse.settings import RESOURCES, Settings
 from stillhouse.stores.base import RunStore
+from stillhouse.stores.lock import server_is_live
 
 _CANCELLED: Mapping[RunState, RunState] = {
     "queued": "cancelled",
@@ -88,9 +89,11 @@ def prioritise(store: RunStore, run: Run, priority: int) -> Run:
     return current
 
 
-def begin(store: RunStore, settings: Settings, run: Run) -> None:
-    """Start a queued run from here."""
-    start(store, executor_of(settings), run)
+def begin(store: RunStore, settings: Settings, run: Run) -> bool:
+    """See that a queued run is started: True where that was done from here, False where a live server does it in its turn."""
+    if server_is_live(settings.data_dir):
+        return False
+    return start(store, executor_of(settings), run)
 
 
 def start(store: RunStore, executor: Executor, run: Run) -> bool:
@@ -101,9 +104,14 @@ def start(store: RunStore, executor: Executor, run: Run) -> bool:
     starting: dict[str, object] = {"attempts": run.attempts + 1, "heartbeat": time.time(), "pid": None, "boot": None}
     if not store.update_run(run.id, run.epoch, starting, only=_QUEUED).result():
         return False
-    worker = executor.start(run)
-    if worker is not None:  # refused, rightly, once the worker has claimed the run itself
-        store.update_run(run.id, run.epoch, worker._asdict(), only=_QUEUED).result()
+    try:
+        worker = executor.start(run)
+    except StoreError as exc:
+        unstarted: dict[str, object] = {"state": "interrupted", "finished": int(time.time()), "error": str(exc)}
+        store.update_run(run.id, run.epoch, unstarted, only=_QUEUED).result()
+        raise
+    # Refused, rightly, once the worker has claimed the run itself.
+    store.update_run(run.id, run.epoch, worker._asdict(), only=_QUEUED).result()
     return True
 
 

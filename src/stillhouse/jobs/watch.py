@@ -14,8 +14,10 @@ from pathlib import Path
 from stillhouse.errors import NotFoundError
 from stillhouse.jobs import processes
 from stillhouse.jobs.journal import read_status
-from stillhouse.run import LEASE_SECONDS, OPEN_STATES, WORKING_STATES, Run, RunEvent, ended_as
+from stillhouse.run import LEASE_SECONDS, OPEN_STATES, REVIVED_STATES, WORKING_STATES, Run, RunEvent, ended_as
+from stillhouse.settings import Settings
 from stillhouse.stores.base import RunStore
+from stillhouse.stores.lock import server_is_live
 
 LOOK_SECONDS = 0.3
 
@@ -57,10 +59,11 @@ def _ending(run: Run, folder: Path) -> dict[str, object]:
 
 
 def follow(
-    open_store: Callable[[], RunStore], run_id: str, runs_folder: Path, *, after: int = -1
+    open_store: Callable[[], RunStore], run_id: str, settings: Settings, *, after: int = -1
 ) -> Iterator[tuple[Run, list[RunEvent]]]:
     """The run and what it said since the last look, again and again until it has ended; the last item is the end.
 
+    A run that died is not at its end while there is a server that starts it again.
     Raises NotFoundError. Asks the store a few times a second: a reader needs neither the worker nor the server.
     """
     while True:
@@ -68,11 +71,11 @@ def follow(
         run = store.run(run_id)
         if run is None:
             raise NotFoundError(f"There is no run '{run_id}'. See what there is with: stillhouse jobs list")
-        run = settle(store, run, runs_folder)
+        run = settle(store, run, settings.runs)
         while events := store.events(run_id, after=after):
             yield run, events
             after = events[-1].seq
         yield run, []
-        if run.state not in OPEN_STATES:
+        if run.state not in OPEN_STATES and not (run.state in REVIVED_STATES and server_is_live(settings.data_dir)):
             return
         time.sleep(LOOK_SECONDS)

@@ -12,6 +12,7 @@ import argparse
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from pathlib import Path
@@ -39,12 +40,16 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, required=True)
     options = parser.parse_args()
     settings = Settings.load(options.data_dir)
+    told_early = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: told_early.set())
     try:
         run, claim = _claim(settings, options.run_id)
     except StillhouseError as exc:
         print(f"Not started: {exc}", file=sys.stderr)
         sys.exit(75)
     signal.signal(signal.SIGTERM, lambda *_: claim.request_stop())
+    if told_early.is_set():
+        claim.request_stop()
     with claim:
         status = _work(settings, run, claim)
         _say_how_it_ended(settings, claim, status)

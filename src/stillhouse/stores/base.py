@@ -7,7 +7,7 @@ Writes of one store take effect in the order they were submitted.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -108,6 +108,9 @@ class RunStore(Protocol):
         self, run_id: str, epoch: int, changes: dict[str, object], *, only: Collection[RunState] | None = None
     ) -> Future[bool]:
         """Change fields if `epoch` is still the run's (fencing), and its state among `only`; False, and no change, if not."""
+
+    def when_runs_change(self, callback: Callable[[], object]) -> None:
+        """Call it, from any thread, after every write through this store that adds a run or changes a run's state."""
 
     def add_events(self, events: Sequence[RunEvent], epoch: int) -> Future[bool]:
         """Append; also renews the heartbeat. An event already there is left as it is."""

@@ -98,6 +98,17 @@ def withdraw_server(folder: Path) -> None:
     (folder / NOTE_NAME).unlink(missing_ok=True)
 
 
+def server_is_live(folder: Path) -> bool:
+    """Whether a server has this folder now: it left its note, and it holds the lock."""
+    note = published_server(folder)
+    if note is None:
+        return False
+    lock = DatabaseLock(folder)
+    free = lock.acquire()
+    lock.release()
+    return not free and lock.holder() == f"process {note.pid}"
+
+
 def published_server(folder: Path) -> ServerNote | None:
     """The note, if there is one to read. Its writer may be dead: only a held lock makes it worth a try."""
     try:

@@ -45,10 +45,15 @@ class SqlStore(Reads):
         self._folder = folder
         self._numbered = numbered
         self._published = False
+        self._runs_changed: Callable[[], object] | None = None
 
     def submit(self, name: str, arguments: dict[str, Any], id: str | None = None) -> Future[Any]:
         """A write by name, as it came over the wire. Everything below ends here."""
-        return self._writer.submit(Write(name, arguments, id or (new_id("write") if self._numbered else None)))
+        future = self._writer.submit(Write(name, arguments, id or (new_id("write") if self._numbered else None)))
+        if self._runs_changed is not None and _moves_run(name, arguments):
+            changed = self._runs_changed
+            future.add_done_callback(lambda _: changed())
+        return future
 
     def begin_completion(self, completion: Completion, request: bytes) -> Future[None]:
         return self.submit("begin_completion", {"completion": dict(completion), "request": request})
@@ -90,6 +95,9 @@ class SqlStore(Reads):
     ) -> Future[bool]:
         states = None if only is None else sorted(only)
         return self.submit("update_run", {"id": run_id, "epoch": epoch, "changes": changes, "only": states})
+
+    def when_runs_change(self, callback: Callable[[], object]) -> None:
+        self._runs_changed = callback
 
     def add_events(self, events: Sequence[RunEvent], epoch: int) -> Future[bool]:
         """Events of one run. Raises UsageError (in the future) for several."""
@@ -152,6 +160,10 @@ class SqlStore(Reads):
 
     def _put(self, write: str, record: Record, columns: dict[str, str]) -> Future[None]:
         return self.submit(write, {**columns, "sequence": uuid7_hex(), "record": record.model_dump(mode="json")})
+
+
+def _moves_run(name: str, arguments: dict[str, Any]) -> bool:
+    return name == "put_run" or (name == "update_run" and "state" in arguments["changes"])
 
 
 def _then(future: Future[Any], change: Callable[[Any], T]) -> Future[T]:

@@ -21,8 +21,8 @@ class Started(NamedTuple):
 class Executor(Protocol):
     """Built from the settings: `EXECUTORS.resolve("local")(settings)`. Every method may be called from any thread."""
 
-    def start(self, run: Run) -> Started | None:
-        """Start `stillhouse.jobs.worker` for a queued run; None when it has ended already. Raises StoreError."""
+    def start(self, run: Run) -> Started:
+        """Start `stillhouse.jobs.worker` for a queued run. Raises StoreError where none can be started."""
 
     def hurry(self, run: Run) -> None:
         """Have a working run's worker stop now rather than at its next look at the store. Does nothing where it cannot."""

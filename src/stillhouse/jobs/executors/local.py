@@ -28,7 +28,7 @@ class LocalExecutor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def start(self, run: Run) -> Started | None:
+    def start(self, run: Run) -> Started:
         folder = self._settings.runs / run.id
         command = [sys.executable, "-m", "stillhouse.jobs.worker", run.id, "--data-dir", str(self._settings.data_dir.absolute())]
         try:
@@ -41,8 +41,7 @@ class LocalExecutor:
             raise StoreError(f"No worker could be started for {run.id}: {exc}.") from exc
         # Whoever started it reaps it, however long that is; the run itself never depends on it.
         threading.Thread(target=process.wait, name=f"reap {run.id}", daemon=True).start()
-        boot = processes.identity(process.pid)
-        return None if boot is None else Started(process.pid, boot)
+        return Started(process.pid, processes.identity(process.pid) or processes.ended())
 
     def hurry(self, run: Run) -> None:
         self._send(run, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Runs as a queue: priority, resource, attempts; what was stopped on request is `paused`, and old ends are announced already."""
+"""Runs as a queue: priority, resource, attempts; what had stopped is `paused`, so that no server resumes it unasked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def upgrade() -> None:
     runs = sa.table("runs", sa.column("state", sa.String), sa.column("announced", sa.Boolean))
     ended = runs.c.state.in_(("succeeded", "failed"))
     op.execute(runs.update().where(ended).values(announced=True))
-    op.execute(runs.update().where(runs.c.state == "stopped").values(state="paused"))
+    op.execute(runs.update().where(runs.c.state.in_(("stopped", "interrupted"))).values(state="paused"))
     op.execute(runs.update().where(runs.c.state == "stopping").values(state="pausing"))
     unannounced = runs.c.announced == sa.false()
     op.create_index("runs_unannounced", "runs", ["id"], sqlite_where=unannounced, postgresql_where=unannounced)
