@@ -45,7 +45,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
             "run",
             "artifact",
         ),
-        *("templates", "formula", "sample", "similarity", "grade"),
+        *("templates", "formula", "sample", "similarity", "grade", "eval_config"),
     ),
     "3  keeping": ("tensors", "files", "weights", "artifacts", "cards", "signals", "stores", "formats", "tasks", "assets"),
     "4  kinds: each folder is a plural, its __init__ a table of strings": ("students", "models", "graders", "losses", "features"),

@@ -19,6 +19,9 @@ from stillhouse.api.access import Access
 from stillhouse.api.asgi import Receive, Reply, Scope, Send
 from stillhouse.api.chat_completions import Completions
 from stillhouse.api.errors import envelope, error_reply
+from stillhouse.api.eval_pages import EvalPages
+from stillhouse.api.eval_runs import EvalRuns
+from stillhouse.api.evals import Evals
 from stillhouse.api.files import UploadedFiles
 from stillhouse.api.forwarding import Forwarding
 from stillhouse.api.health import Health
@@ -81,6 +84,9 @@ class App:
                 Models(self.gateway.router),
                 UploadedFiles(self.filing, settings.max_file_bytes),
                 UploadsInParts(self.uploads, self.filing, settings.max_upload_bytes),
+                Evals(store, settings),
+                EvalRuns(store, settings, self.gateway.router),
+                EvalPages(store, settings),
                 Health(self.recorder),
                 Writes(apply_writes or _refuse_writes, self.refresh),
             ],

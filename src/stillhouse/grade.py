@@ -102,6 +102,9 @@ class Answered(Record):
     completion_tokens: int | None = None
     label: str | None = None
     metadata: dict[str, str] = {}
+    item: dict[str, Any] | None = None
+    """What was judged, and the sample below, where the rows are all there is: those of a dataset's examples can be read there."""
+    sample: dict[str, Any] | None = None
 
 
 class Interval(Record):

@@ -47,6 +47,21 @@ GOLDEN = {
     ("POST", "/v1/uploads/{upload_id}/parts"): Policy.KEY,
     ("POST", "/v1/uploads/{upload_id}/complete"): Policy.KEY,
     ("POST", "/v1/uploads/{upload_id}/cancel"): Policy.KEY,
+    ("POST", "/v1/evals"): Policy.KEY,
+    ("GET", "/v1/evals"): Policy.KEY,
+    ("GET", "/v1/evals/{eval_id}"): Policy.KEY,
+    ("POST", "/v1/evals/{eval_id}"): Policy.KEY,
+    ("DELETE", "/v1/evals/{eval_id}"): Policy.KEY,
+    ("POST", "/v1/evals/{eval_id}/runs"): Policy.KEY,
+    ("GET", "/v1/evals/{eval_id}/runs"): Policy.KEY,
+    ("GET", "/v1/evals/{eval_id}/runs/{run_id}"): Policy.KEY,
+    ("POST", "/v1/evals/{eval_id}/runs/{run_id}"): Policy.KEY,
+    ("POST", "/v1/evals/{eval_id}/runs/{run_id}/cancel"): Policy.KEY,
+    ("DELETE", "/v1/evals/{eval_id}/runs/{run_id}"): Policy.KEY,
+    ("GET", "/v1/evals/{eval_id}/runs/{run_id}/output_items"): Policy.KEY,
+    ("GET", "/v1/evals/{eval_id}/runs/{run_id}/output_items/{item_id}"): Policy.KEY,
+    ("GET", "/evals/{eval_id}/runs/{run_id}"): Policy.LINK,
+    ("GET", "/api/evals/{eval_id}/compare"): Policy.KEY,
     ("POST", "/api/writes"): Policy.SERVER,
     ("GET", "/healthz"): Policy.KEY,
     ("GET", "/readyz"): Policy.KEY,
@@ -88,9 +103,9 @@ def test_a_route_without_a_policy_stops_the_server() -> None:
         refuse_unclassified([Route("/new", PlainTextResponse("x"))])
 
 
-async def test_without_any_key_loopback_is_open_but_for_the_servers_own_route(app: App) -> None:
+async def test_without_any_key_loopback_is_open_but_for_what_needs_a_token(app: App) -> None:
     for method, route in ROUTES:
-        refused = GOLDEN[(method, route)] is Policy.SERVER
+        refused = GOLDEN[(method, route)] is not Policy.KEY
         assert (await status(app, method, path_of(route)) in (401, 403)) is refused, route
 
 

@@ -24,6 +24,7 @@ class Policy(Enum):
     """What a route asks of its caller."""
 
     KEY = "a key, where keys are required"
+    LINK = "a link that holds its own token, which its handler checks: pages that a browser opens, which can send no key"
     SERVER = "the token of this server, which lies beside its database: commands on the same machine"
 
 
@@ -79,7 +80,7 @@ class Access:
         if policy is Policy.SERVER:
             if not self._token or not hmac.compare_digest(_bearer(scope).encode(), self._token.encode()):
                 raise PermissionRefusedError("This route is for commands on the server's own machine.")
-        elif self._keys_exist or self._open_bind:
+        elif policy is Policy.KEY and (self._keys_exist or self._open_bind):
             self._check_key(_bearer(scope))
 
     def _check_key(self, secret: str) -> None:

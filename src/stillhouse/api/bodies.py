@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import orjson
@@ -35,6 +36,19 @@ def parse_value(model: type[M], value: Any) -> M:
         return model.model_validate(value)
     except ValidationError as exc:
         problem = exc.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in problem["loc"])
+        where = ".".join(str(step) for step in _path(value, problem["loc"], missing=problem["type"] == "missing"))
         got = "" if problem["type"] == "missing" else f" (got {repr(problem['input'])[:80]})"
         raise InvalidParameterError(f"'{where or 'body'}': {problem['msg']}{got}.", where or "body") from exc
+
+
+def _path(value: Any, steps: Sequence[str | int], *, missing: bool) -> list[str | int]:
+    """The steps that lead somewhere in `value`, and the last one where it is missing there: not the names of a union's kinds."""
+    path: list[str | int] = []
+    step: Any
+    for step in steps:
+        if isinstance(value, dict) and step in value or isinstance(value, list) and isinstance(step, int) and step < len(value):
+            value = value[step]
+        else:
+            continue
+        path.append(step)
+    return [*path, steps[-1]] if missing and steps else path

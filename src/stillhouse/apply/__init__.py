@@ -2,6 +2,7 @@
 
 `apply` holds everything in memory, `Asking` with a `Ledger` nothing: answers are on disk as they come, budgets are kept, and what
 was killed goes on. `limits` learns how many requests at a time an upstream bears, `patience` says when to ask again.
+`remembering` says again what a judge said before.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from stillhouse.apply.journal import Journal
 from stillhouse.apply.ledger import Ledger
 from stillhouse.apply.limits import Limit
 from stillhouse.apply.patience import Patience
+from stillhouse.apply.remembering import Remembering
 from stillhouse.apply.tally import Standing, Tally
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "Meter",
     "Outcome",
     "Patience",
+    "Remembering",
     "Standing",
     "Tally",
     "apply",

@@ -7,16 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stillhouse.answers import final_answer
 from stillhouse.apply import Ask, Outcome, Patience, apply
-from stillhouse.chat import ChatModel, ChatRequest
+from stillhouse.chat import ChatModel, ChatRequest, ChatResponse
 from stillhouse.dataset import Example
+from stillhouse.evaluation.cases import Case, described
 from stillhouse.grade import Answered, Grade, Grader, GradingError
 from stillhouse.records import Record
-from stillhouse.sample import expected, item_of, sample_of_response
-
-LONGEST_LABEL = 64
-"""Characters; a longer reference is no label."""
+from stillhouse.sample import Item, Sample
 
 
 @dataclass(frozen=True)
@@ -68,70 +65,90 @@ class Memory:
 
 async def answer_all(
     candidate: Candidate,
-    examples: Sequence[Example],
+    cases: Sequence[Case],
     graders: Sequence[Grader],
     plan: Plan,
     memory: Memory,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    whole: bool = False,
 ) -> list[Answered]:
-    """Ask the candidate every example, in rows in the order of `examples`; as many are graded at once as are asked at once.
+    """Ask the candidate about every case that has a request, in rows in the order of `cases`; grade as many at once as are asked.
 
-    A grader's failure is never a 0: where it is about one answer, the row says so (`ungraded`); any other is raised.
+    `whole` rows hold the item and the sample, too. A grader's failure is never a 0: where it is about one answer, the row says so
+    (`ungraded`); any other is raised.
     """
-    asks = [Ask.of(_request(candidate, example, plan)) for example in examples]
-    if candidate.local:
-        await apply(candidate.model, asks[:1])  # loads it: seconds that no request waits for in production
+    asks = {case.id: Ask.of(case.request) for case in cases if case.request is not None}
     outcomes = await apply(
         candidate.model,
-        asks,
+        list(asks.values()),
         concurrency=plan.concurrency,
         patience=Patience(),
         seen=memory.seen,
         keep=memory.keep,
         progress=progress,
     )
+    of_case = dict(zip(asks, outcomes, strict=True))
     turns = asyncio.Semaphore(max(1, plan.concurrency))
 
-    async def row(example: Example, outcome: Outcome) -> Answered:
+    async def row(case: Case) -> Answered:
         async with turns:
-            return await _row(candidate, example, outcome, graders)
+            return await _row(candidate.name, case, of_case.get(case.id), graders, whole=whole)
 
-    return await asyncio.gather(*map(row, examples, outcomes))
-
-
-def label_of(example: Example) -> str | None:
-    """The final answer of what is expected, when it is short enough to be a label."""
-    label = final_answer(expected(example))
-    return label if 0 < len(label) <= LONGEST_LABEL else None
+    return await asyncio.gather(*map(row, cases))
 
 
-def _request(candidate: Candidate, example: Example, plan: Plan) -> ChatRequest:
+async def warm(candidate: Candidate, cases: Sequence[Case]) -> None:
+    """Load a model that runs here: seconds that no request waits for in production."""
+    first = next((case.request for case in cases if case.request is not None), None)
+    if candidate.local and first is not None:
+        await apply(candidate.model, [Ask.of(first)])
+
+
+def request_for(candidate: Candidate, example: Example, plan: Plan) -> ChatRequest:
+    """What a candidate is asked about an example."""
     tools = {"tools": example.tools} if example.tools else {}
     return ChatRequest.build(candidate.name, example.messages, **plan.parameters, **tools)
 
 
-async def _row(candidate: Candidate, example: Example, outcome: Outcome, graders: Sequence[Grader]) -> Answered:
-    response, error = outcome.response, outcome.error
+async def _row(model: str, case: Case, outcome: Outcome | None, graders: Sequence[Grader], *, whole: bool) -> Answered:
+    response = None if outcome is None else outcome.response
+    error = case.error if outcome is None else outcome.error
     if response is not None and not response.choices:
         response, error = None, "The answer holds no choice."
-    grades: dict[str, Grade] = {}
-    ungraded: dict[str, str] = {}
-    for grader in graders if response is not None else ():
-        assert response is not None
-        try:
-            grades[grader.name] = await grader.grade(item_of(example), sample_of_response(response))
-        except GradingError as exc:
-            ungraded[grader.name] = f"{exc.fault}: {exc}"
+    sample = _sample(model, case, response)
+    grades, ungraded = await _graded(case.item, sample, graders if error is None else ())
     return Answered(
-        example=example.id,
-        model=candidate.name,
-        answer=None if response is None else response.text,
+        example=case.id,
+        model=model,
+        answer=None if error is not None else str(sample.get("output_text") or ""),
         error=error,
         grades=grades,
         ungraded=ungraded,
-        latency_ms=outcome.latency_ms,
+        latency_ms=None if outcome is None else outcome.latency_ms,
         prompt_tokens=response.usage.prompt_tokens if response else None,
         completion_tokens=response.usage.completion_tokens if response else None,
-        label=label_of(example),
-        metadata=example.metadata,
+        label=case.label,
+        metadata=dict(case.metadata),
+        item=dict(case.item) if whole else None,
+        sample=dict(sample) if whole else None,
     )
+
+
+def _sample(model: str, case: Case, response: ChatResponse | None) -> Sample:
+    if response is None:
+        asked = {} if case.request is None else {"input": case.request.messages}
+        return {**asked, **case.sample}
+    assert case.request is not None
+    return {**case.sample, **described(response, case.request.messages, model)}
+
+
+async def _graded(item: Item, sample: Sample, graders: Sequence[Grader]) -> tuple[dict[str, Grade], dict[str, str]]:
+    grades: dict[str, Grade] = {}
+    ungraded: dict[str, str] = {}
+    for grader in graders:
+        try:
+            grades[grader.name] = await grader.grade(item, sample)
+        except GradingError as exc:
+            ungraded[grader.name] = f"{exc.fault}: {exc}"
+    return grades, ungraded

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 
 from stillhouse.dataset import Example
 from stillhouse.errors import UsageError
-from stillhouse.evaluation.answering import Candidate, Memory, Plan, answer_all
+from stillhouse.evaluation.answering import Candidate, Memory, Plan, answer_all, request_for, warm
+from stillhouse.evaluation.cases import case_of
 from stillhouse.evaluation.scoring import differences, graded, result, sliced
 from stillhouse.grade import Answered, Grader, GradingError, ModelResult, Report
 from stillhouse.ids import new_id
@@ -44,7 +45,9 @@ async def evaluate(
     rows: dict[str, list[Answered]] = {}
     for candidate in candidates:
         told = _told(progress, candidate.name)
-        rows[candidate.name] = await answer_all(candidate, examples, graders, plan, memory or Memory(), told)
+        cases = [case_of(example, request_for(candidate, example, plan)) for example in examples]
+        await warm(candidate, cases)
+        rows[candidate.name] = await answer_all(candidate, cases, graders, plan, memory or Memory(), told)
         _check_graded(rows[candidate.name], names)
     teacher = next((candidate.name for candidate in candidates if candidate.role == TEACHER), None)
     results = tuple(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import zstandard
 from pydantic import ValidationError
 
 from stillhouse.errors import FormatError, NotFoundError
 from stillhouse.grade import Answered, Report
+from stillhouse.records import Record
 from stillhouse.stores.base import Store
+
+R = TypeVar("R", bound=Record)
 
 
 def keep_report(report: Report, rows: Iterable[Answered], *, store: Store, put: Callable[[bytes], str]) -> Report:
@@ -26,15 +30,20 @@ def rows_of(report: Report, get: Callable[[str], bytes]) -> list[Answered]:
     return unpack(get(report.rows_file))
 
 
-def pack(rows: Iterable[Answered]) -> bytes:
+def pack(rows: Iterable[Record]) -> bytes:
     """One JSON line a row, compressed with zstd."""
     return zstandard.ZstdCompressor().compress(b"".join(row.json_bytes() + b"\n" for row in rows))
 
 
 def unpack(content: bytes) -> list[Answered]:
-    """The rows of what `pack` made. Raises FormatError."""
+    """The rows of what `pack` made of answers. Raises FormatError."""
+    return unpack_as(Answered, content)
+
+
+def unpack_as(kind: type[R], content: bytes) -> list[R]:
+    """The records of what `pack` made. Raises FormatError."""
     try:
-        lines = zstandard.ZstdDecompressor().decompress(content).splitlines()
-        return [Answered.model_validate_json(line) for line in lines]
+        lines = zstandard.ZstdDecompressor().decompress(content).split(b"\n")
+        return [kind.model_validate_json(line) for line in lines if line]
     except (zstandard.ZstdError, ValidationError) as exc:
         raise FormatError(f"This is no file of an evaluation's rows: {exc}.") from exc

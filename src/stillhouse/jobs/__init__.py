@@ -13,6 +13,7 @@ WORKS = Table(
     "kind of run",
     "works",
     {
+        "eval": "stillhouse.jobs.eval_runs:work",
         "train": "stillhouse.jobs.student:work",
     },
 )
