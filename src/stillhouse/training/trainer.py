@@ -109,7 +109,7 @@ class Trainer:
         *,
         keep: Callable[[int, dict[str, float]], None] = lambda step, metrics: None,
     ) -> None:
-        """`keep`: told a step and its metrics at the end of each of the last `job.keep_epochs` epochs, not at the run's own end."""
+        """`keep`: told a step and its metrics at the end of each of the last `job.keep_epochs` epochs, not at the end."""
         self._job = job
         self._options = options = job.recipe.training
         self._student = student
