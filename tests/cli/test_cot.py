@@ -105,3 +105,52 @@ def test_words_that_no_option_knows(stillhouse: Stillhouse, tmp_path: Path, opti
 def test_a_folder_without_completions(stillhouse: Stillhouse, tmp_path: Path) -> None:
     ran = stillhouse("cot", "score", tmp_path, "--json")
     assert (ran.code, "completion_data" in ran.err) == (5, True)
+
+
+def test_generated_tasks_are_prepared_and_explained_from_the_command_line(stillhouse: Stillhouse, tmp_path: Path) -> None:
+    root = tmp_path / "paper"
+    [coins, _] = stillhouse("cot", "prepare", "--to", root, "--count", "12", "--json").json["tasks"]
+    assert (coins["dataset_key"], coins["questions"], coins["train"], coins["expected"]) == ("coin_flip", 12, 8, 500)
+    assert stillhouse("cot", "prepare", "--to", root, "--count", "12", "--seed", "1").code == 5
+    ran = stillhouse("cot", "generate", root, "--task", "coin_flip", "--model", "absent", "--to", root)
+    assert (ran.code, "absent" in ran.err) == (5, True)
+
+
+def test_a_version_there_and_back(stillhouse: Stillhouse, tmp_path: Path) -> None:
+    root = write_paper(tmp_path / "paper")
+    options = ["--by", "any", "--split", "all", "--task", "svamp", "--key", "zs_cot", "--model", "text-davinci-002"]
+    made = stillhouse("cot", "import", root, "svamp", *options, "--json").json
+    assert made["counts"] == {"train": 5, "valid": 0, "test": 0}
+    assert stillhouse("cot", "import", root, "none", "--task", "gsm8k").code == 5
+    stillhouse("cot", "export", "svamp", "--out", tmp_path / "out")
+    path = "saved/completion_data/B_text-davinci-002__C_zs_cot/D_svamp.json"
+    assert json.loads((tmp_path / "out" / path).read_bytes()) == json.loads((root / path).read_bytes())
+
+
+def test_original_files_are_prepared(stillhouse: Stillhouse, tmp_path: Path) -> None:
+    (tmp_path / "SVAMP.json").write_text('[{"Body": "a", "Question": "b?", "Answer": 2.0}]', encoding="utf-8")
+    [task] = stillhouse("cot", "prepare", tmp_path, "--to", tmp_path / "out", "--json").json["tasks"]
+    assert (task["dataset_key"], task["questions"]) == ("svamp", 1)
+    assert stillhouse("cot", "prepare", tmp_path, "--to", tmp_path / "out", "--task", "aqua").code == 5
+    assert stillhouse("cot", "prepare", tmp_path / "nowhere", "--to", tmp_path / "out").code == 5
+
+
+def test_templates_are_shown(stillhouse: Stillhouse) -> None:
+    shown = {each["name"]: each["target"] for each in stillhouse("cot", "templates", "--json").json}
+    assert shown["ft_cot_token"] == " {reasoning_completion} --> {answer}"
+    assert len(shown) == 7
+    assert "ft_token" in stillhouse("cot", "templates", "--shape", "gpt3").out
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--method", "tot"], "chat, zs_cot"),
+        (["--method", "fs_cot"], "--examples"),
+        (["--asks", "me"], "paper or task"),
+        (["--temperature", "hot"], "temperature"),
+    ],
+)
+def test_ways_of_asking_that_are_none(stillhouse: Stillhouse, tmp_path: Path, options: list[str], says: str) -> None:
+    ran = stillhouse("cot", "generate", tmp_path, "--model", "m", "--to", tmp_path, *options)
+    assert (ran.code, says in ran.err) == (2, True), ran.err

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stillhouse.answers import final_answer
-from stillhouse.tasks import TASKS
+from stillhouse.tasks import PAPER_TASKS, TASKS
 from stillhouse.tasks.base import Task
 from stillhouse.tasks.words import LENGTHS, POOLS, Pool, distinct_names, pool_of
 
@@ -75,3 +75,16 @@ def test_names_are_distinct_and_belong_to_their_pool(pool: Pool) -> None:
     assert len(set(names)) == len(names)
     assert {pool_of(name) for name in names} == {pool}
     assert {len(name) for name in names} == set(LENGTHS)
+
+
+def test_the_papers_wording_of_the_two_generated_tasks() -> None:
+    for key in PAPER_TASKS.names():
+        questions = PAPER_TASKS.resolve(key)(200, 1)
+        assert questions == PAPER_TASKS.resolve(key)(200, 1)
+        assert {question.task for question in questions} == {key}
+        assert {len(question.names) for question in questions} == {4}
+        for question in questions:
+            assert all(name in question.text for name in question.names)
+    coins, letters = (PAPER_TASKS.resolve(key)(200, 1) for key in ("coin_flip", "last_letter_concatenation"))
+    assert all(coin.answer == ("no" if len(re.findall(" flips the coin", coin.text)) % 2 else "yes") for coin in coins)
+    assert all(each.answer == "".join(name[-1] for name in each.names) for each in letters)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stillhouse.answers.base import AnswerType
-from stillhouse.answers.final import stated_answer
+from stillhouse.answers.final import before_statement, stated_answer
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,17 @@ class Place:
     sentence: bool = False
     """Instead of markers, what `final_answer` finds: "The answer is ..." in any spelling, "Answer: ...", "答案是"."""
 
+    def before(self, text: str) -> str:
+        """What stands before the answer: the reasoning, in a completion that holds both."""
+        if self.sentence:
+            return before_statement(text)
+        cuts = [at for marker in self.markers if (at := text.find(marker)) >= 0]
+        return text[: min(cuts)] if cuts else text
+
     def marked(self, text: str) -> bool:
         """Whether the text says where its answer stands."""
+        if self.sentence:
+            return stated_answer(text) is not None
         return not self.markers or any(marker in text for marker in self.markers)
 
 

@@ -10,6 +10,7 @@ import re
 import unicodedata
 
 _MARKER = re.compile(r"\banswer(?:\s+is\b\s*:?|\s*:)|答案(?:[是为為][:：]?|[:：])", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"\n|[.!?](?=\s)|。")
 _WRAPPING = " \t\r\n*_`'\"“”‘’「」『』"
 _PUNCTUATION = " \t\r\n;:!?*_`'\"“”‘’()[]{}「」『』【】《》〈〉、。…"
 _FRONT = re.compile(rf"(?:[{re.escape(_PUNCTUATION)}]|[.,](?![0-9]))+")
@@ -26,10 +27,25 @@ def final_answer(text: str) -> str:
 
 def stated_answer(text: str) -> str | None:
     """The same where a marker says so; None where the text has none."""
+    found = _statement(text)
+    return None if found is None else found[1]
+
+
+def before_statement(text: str) -> str:
+    """The text up to the sentence that states the answer; all of it where none does."""
+    found = _statement(text)
+    if found is None:
+        return text
+    start = max((end.end() for end in _SENTENCE_END.finditer(text, 0, found[0])), default=0)
+    return text[:start]
+
+
+def _statement(text: str) -> tuple[int, str] | None:
+    """Where the last marker with an answer behind it begins, and that answer."""
     for marker in reversed(list(_MARKER.finditer(text))):
         answer = _unwrap(text[marker.end() :].lstrip(_WRAPPING + ":：").partition("\n")[0])
         if answer:
-            return answer
+            return marker.start(), answer
     return None
 
 

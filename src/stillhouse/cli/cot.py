@@ -34,6 +34,24 @@ Answers = Annotated[
 ]
 
 
+By = Annotated[str, typer.Option("--by", help="right (the gold answer), vote (the majority's) or any.")]
+VoteShare = Annotated[float, typer.Option("--vote-share", min=0, max=1, help="With --by vote: more than this share.")]
+GraderName = Annotated[str | None, typer.Option("--grader", help="A grader by name decides too, e.g. a judge.")]
+MinChars = Annotated[int, typer.Option("--min-chars", min=0, help="Shortest reasoning.")]
+MaxChars = Annotated[int | None, typer.Option("--max-chars", min=1, help="Longest reasoning.")]
+Duplicates = Annotated[bool, typer.Option("--drop-duplicates", help="Of equal reasoning to a question one stays.")]
+Near = Annotated[float | None, typer.Option("--near-duplicates", min=0, max=1, help="And of reasoning so similar.")]
+Truncated = Annotated[bool, typer.Option("--drop-truncated", help="Reasoning that a token limit cut off goes.")]
+Leaked = Annotated[bool, typer.Option("--drop-leaked", help="Questions that say their answer go.")]
+Rationales = Annotated[int | None, typer.Option("-d", "--rationales", min=1, help="At most so many a question.")]
+Choose = Annotated[str, typer.Option("--choose", help="Which: first, random or different.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of --choose random.")]
+TemplateName = Annotated[
+    str | None, typer.Option("--template", help="ft_cot_token, ft_cot_natural, ...: how the student is asked.")
+]
+ShapeName = Annotated[str, typer.Option("--shape", help="The template's: decoder, encoder_decoder or gpt3.")]
+
+
 @app.command()
 def score(
     ctx: typer.Context, folder: Folder, rule: RuleOption = "numeric", answers: Answers = None, json: JsonFlag = False
@@ -55,44 +73,184 @@ def filter_(
     folder: Folder,
     rule: RuleOption = "numeric",
     answers: Answers = None,
-    by: Annotated[
-        str, typer.Option("--by", help="right: the gold answer. vote: the majority's, without one. any: neither.")
-    ] = "right",
-    vote_share: Annotated[
-        float, typer.Option(min=0, max=1, help="With --by vote: of a question's answers, more than so many.")
-    ] = 0.0,
-    grader: Annotated[str | None, typer.Option("--grader", help="A grader by name decides too, e.g. a judge.")] = None,
-    min_chars: Annotated[int, typer.Option(min=0, help="Shortest reasoning.")] = 0,
-    max_chars: Annotated[int | None, typer.Option(min=1, help="Longest reasoning.")] = None,
-    duplicates: Annotated[bool, typer.Option("--drop-duplicates", help="Of equal reasoning to a question one stays.")] = False,
-    near: Annotated[float | None, typer.Option("--near-duplicates", min=0, max=1, help="And of reasoning so similar.")] = None,
-    truncated: Annotated[bool, typer.Option("--drop-truncated", help="Reasoning that a token limit cut off goes.")] = False,
-    leaked: Annotated[bool, typer.Option("--drop-leaked", help="Questions that say their answer go.")] = False,
-    d: Annotated[int | None, typer.Option("-d", "--rationales", min=1, help="At most so many a question.")] = None,
-    choose: Annotated[str, typer.Option("--choose", help="Which: first, random or different.")] = "first",
-    seed: Annotated[int, typer.Option("--seed", help="Of --choose random.")] = 0,
+    by: By = "right",
+    vote_share: VoteShare = 0.0,
+    grader: GraderName = None,
+    min_chars: MinChars = 0,
+    max_chars: MaxChars = None,
+    duplicates: Duplicates = False,
+    near: Near = None,
+    truncated: Truncated = False,
+    leaked: Leaked = False,
+    d: Rationales = None,
+    choose: Choose = "first",
+    seed: Seed = 0,
     out: Annotated[Path | None, typer.Option("--out", help="Write there what is kept and what is put aside.")] = None,
-    template: Annotated[str | None, typer.Option("--template", help="Fine-tuning data too: ft_cot_token, ...")] = None,
-    shape: Annotated[str, typer.Option("--shape", help="The template's: decoder, encoder_decoder or gpt3.")] = "decoder",
+    template: TemplateName = None,
+    shape: ShapeName = "decoder",
     split: Annotated[str, typer.Option("--split", help="Fine-tuning data of this split: default, template, or all.")] = "default",
     part: Annotated[str, typer.Option("--part", help="... and of this part of it.")] = "train",
     platform: Annotated[str, typer.Option("--platform", help="openai: JSON lines that end in END. Any other: lists.")] = "openai",
     json: JsonFlag = False,
 ) -> None:
     """Which rationales to learn from: kept, or put aside with the reason; by default those with the right answer are kept."""
-    from stillhouse.cli.sifting import Wish, filtered
+    from stillhouse.cli.sifting import FineTuneWish, Wish, filtered
 
     session: Session = ctx.obj
     wish = Wish(
         rule=_rule(rule), answers=answers, by=by, vote_share=vote_share, grader=grader, min_chars=min_chars, max_chars=max_chars,
-        duplicates=duplicates, near=near, truncated=truncated, leaked=leaked, d=d, choose=choose, seed=seed, out=out,
-        template=template, shape=shape, split=split, part=part, platform=platform,
+        duplicates=duplicates, near=near, truncated=truncated, leaked=leaked, d=d, choose=choose, seed=seed,
+        template=template, shape=shape,
     )  # fmt: skip
-    found = asyncio.run(filtered(session, folder, wish))
+    found = asyncio.run(filtered(session, folder, wish, FineTuneWish(out=out, split=split, part=part, platform=platform)))
     for each in found:
         if each.no_finetune:
             session.say(f"No fine-tuning data for {each.dataset_key}: {each.no_finetune} For all of it: --split all")
     session.emit({"runs": found}, lambda: _filter_table(found))
+
+
+@app.command("import")
+def import_(
+    ctx: typer.Context,
+    folder: Folder,
+    name: Annotated[str, typer.Argument(help="The dataset's name.")],
+    task: Annotated[list[str] | None, typer.Option("--task", help="Only this task. May be said again.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Only this base model's completions.")] = None,
+    key: Annotated[str | None, typer.Option("--key", help="Only these completions, e.g. zs_cot.")] = None,
+    rule: RuleOption = "numeric",
+    answers: Answers = None,
+    by: By = "right",
+    vote_share: VoteShare = 0.0,
+    grader: GraderName = None,
+    min_chars: MinChars = 0,
+    max_chars: MaxChars = None,
+    duplicates: Duplicates = False,
+    near: Near = None,
+    truncated: Truncated = False,
+    leaked: Leaked = False,
+    d: Rationales = None,
+    choose: Choose = "first",
+    seed: Seed = 0,
+    weigh: Annotated[str, typer.Option("--weigh", help="What weighs 1: each rationale, or each question.")] = "rationale",
+    template: TemplateName = None,
+    shape: ShapeName = "decoder",
+    train_on: Annotated[str, typer.Option("--train-on", help="text (what was said), thinking, or tagged (both).")] = "text",
+    split: Annotated[str, typer.Option("--split", help="default or template.")] = "default",
+    valid: Annotated[float, typer.Option(min=0, max=0.9, help="Share of the training questions for the valid split.")] = 0.0,
+    may_train: Annotated[str, typer.Option("--may-train", help="yes, or no with the reason: 'no: terms of service'.")] = "yes",
+    json: JsonFlag = False,
+) -> None:
+    """A dataset version of the rationales that the filters keep; its test split is every test question with its gold answer."""
+    from stillhouse.cli.sifting import ImportWish, Wish, imported
+
+    session: Session = ctx.obj
+    wish = Wish(
+        rule=_rule(rule), answers=answers, by=by, vote_share=vote_share, grader=grader, min_chars=min_chars, max_chars=max_chars,
+        duplicates=duplicates, near=near, truncated=truncated, leaked=leaked, d=d, choose=choose, seed=seed,
+        template=template, shape=shape,
+    )  # fmt: skip
+    more = ImportWish(
+        name=name, tasks=tuple(task or ()), model=model, key=key, weigh=weigh, train_on=train_on, split=split, valid=valid,
+        may_train=may_train,
+    )  # fmt: skip
+    dataset = asyncio.run(imported(session, folder, wish, more))
+    removed = ", ".join(f"{count:,} {reason}" for reason, count in dataset.removed.items()) or "nothing"
+    session.say(f"Dataset {dataset.name} {dataset.fingerprint[:19]}: {dataset.counts}. Put aside: {removed}.")
+    session.emit(dataset)
+
+
+@app.command()
+def export(
+    ctx: typer.Context,
+    dataset: Annotated[str, typer.Argument(help="name, name@version or fingerprint.")],
+    out: Annotated[Path, typer.Option("--out", help="A folder; the paper's layout is made in it.")],
+    json: JsonFlag = False,
+) -> None:
+    """A dataset version in the paper's files; rows that came from such files leave as they came."""
+    from stillhouse.jobs.rationale_versions import export_version
+
+    session: Session = ctx.obj
+    files = [str(path) for path in export_version(session.workspace, session.workspace.dataset(dataset), out)]
+    session.emit({"files": files})
+
+
+@app.command()
+def generate(
+    ctx: typer.Context,
+    source: Annotated[
+        str, typer.Argument(help="A folder in the paper's layout, its Dataset file, a dataset, or a file of questions.")
+    ],
+    model: Annotated[str, typer.Option("--model", help="The teacher: an upstream's model, an alias, or a local model.")],
+    to: Annotated[Path, typer.Option("--to", help="The folder that gets completion_data/ in the paper's layout.")],
+    method: Annotated[str, typer.Option("--method", help="chat, zs_cot, zs_cot_long, fs_cot or zs.")] = "chat",
+    task: Annotated[str | None, typer.Option("--task", help="Which task of the folder; or the name of one's own.")] = None,
+    answers: Answers = None,
+    samples: Annotated[int, typer.Option("-d", "--rationales", min=1, help="Rationales a question.")] = 1,
+    temperature: Annotated[
+        str, typer.Option(help="Of the reasoning. auto: 0 for one rationale, 0.7 for several. none: not sent.")
+    ] = "auto",
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Of the reasoning. Default: 128, zs_cot_long 512, chat no limit.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Sent along, one more for each rationale.")] = None,
+    asks: Annotated[
+        str, typer.Option("--asks", help="The second step: paper ('the answer is') or task ('... (arabic numerals) is').")
+    ] = "paper",
+    examples: Annotated[Path | None, typer.Option("--examples", help="fs_cot: the paper's prompts file, or a text.")] = None,
+    split: Annotated[str | None, typer.Option("--split", help="Only the questions of this split, e.g. default.")] = None,
+    part: Annotated[str, typer.Option("--part", help="... and of this part of it.")] = "train",
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many questions.")] = None,
+    key: Annotated[str | None, typer.Option("--key", help="The completion key. Default: the method.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests at a time.")] = 8,
+    json: JsonFlag = False,
+) -> None:
+    """Ask a teacher to explain. Every answer is on disk as it comes; what is there is not asked for again."""
+    from stillhouse.cli.generating import generated, method_of
+    from stillhouse.jobs.rationales import Wish
+
+    session: Session = ctx.obj
+    way = method_of(method, samples, temperature, max_tokens, seed, asks, examples, task or Path(source).stem)
+    wish = Wish(
+        source=source, model=model, to=to, task=task, answers=answers, split=split, part=part, limit=limit, key=key, method=way,
+        concurrency=concurrency,
+    )  # fmt: skip
+    generated(session, wish)
+
+
+@app.command()
+def prepare(
+    ctx: typer.Context,
+    to: Annotated[Path, typer.Option("--to", help="The folder that gets dataset/ and split/ in the paper's layout.")],
+    source: Annotated[
+        Path | None, typer.Argument(metavar="[FOLDER]", help="Where the task's files were downloaded to. Without: generated.")
+    ] = None,
+    task: Annotated[list[str] | None, typer.Option("--task", help="Which. Default: every one whose files are there.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="Of a generated task: so many questions.")] = 500,
+    seed: Annotated[int, typer.Option(help="Of a generated task.")] = 0,
+    json: JsonFlag = False,
+) -> None:
+    """The twelve tasks' original files, or the two generated ones, as the paper's Dataset and default split."""
+    from stillhouse.cli.generating import prepared
+
+    session: Session = ctx.obj
+    found = prepared(session, source, tuple(task or ()), to, count, seed)
+    table = new_table("task", ">questions", ">train", ">test", ">the paper has")
+    for each in found:
+        table.add_row(each.dataset_key, *(f"{number:,}" for number in (each.questions, each.train, each.test, each.expected)))
+    session.emit({"tasks": found}, lambda: table)
+
+
+@app.command()
+def templates(ctx: typer.Context, shape: ShapeName = "decoder", json: JsonFlag = False) -> None:
+    """What each template asks and teaches."""
+    from stillhouse.cli.sifting import shown_templates
+
+    session: Session = ctx.obj
+    found = shown_templates(shape)
+    table = new_table("template", "asks", "teaches")
+    for each in found:
+        table.add_row(each["name"], repr(each["prompt"]), repr(each["target"]) if each["target"] else "-")
+    session.emit(found, lambda: table)
 
 
 def _rule(rule: str) -> Rule:

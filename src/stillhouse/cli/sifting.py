@@ -1,17 +1,21 @@
-"""What `cot filter` does between its options and the verbs: sieves in their order, graders and templates by name."""
+"""What `cot filter` and `cot import` do between their options and the verbs: sieves in order, graders, templates by name."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from stillhouse.cli.output import Session
 from stillhouse.curation.rationales import Rule, Sieve, read_folder
 from stillhouse.curation.rationales import sieves as kinds
-from stillhouse.curation.rationales.choosing import CHOICES, Choice
+from stillhouse.curation.rationales.choosing import CHOICES, Choice, Weighing
+from stillhouse.curation.rationales.examples import TRAIN_ON, TrainOn
 from stillhouse.curation.rationales.filtering import Filtered, FineTune, filter_file
-from stillhouse.errors import UsageError
-from stillhouse.reasoning import template_of
+from stillhouse.dataset import Dataset
+from stillhouse.errors import NotFoundError, UsageError
+from stillhouse.jobs.rationale_versions import Making, import_rationales
+from stillhouse.reasoning import TEMPLATES, Template, template_of
 from stillhouse.reasoning.templates import SHAPES, Shape
 from stillhouse.records import Record
 
@@ -35,22 +39,41 @@ class Wish(Record):
     d: int | None
     choose: str
     seed: int
-    out: Path | None
     template: str | None
     shape: str
+
+
+class FineTuneWish(Record):
+    """Where files go, and which samples become fine-tuning data."""
+
+    out: Path | None
     split: str
     part: str
     platform: str
 
 
-async def filtered(session: Session, folder: Path, wish: Wish) -> list[Filtered]:
+class ImportWish(Record):
+    """What else `cot import` is told."""
+
+    name: str
+    tasks: tuple[str, ...]
+    model: str | None
+    key: str | None
+    weigh: str
+    train_on: str
+    split: str
+    valid: float
+    may_train: str
+
+
+async def filtered(session: Session, folder: Path, wish: Wish, files: FineTuneWish) -> list[Filtered]:
     """Every file of the folder, sifted. Raises UsageError for words that no option knows."""
-    finetune = _finetune(wish)
+    finetune = _finetune(wish, files)
     how = cast("Choice", _one_of("--choose", wish.choose, CHOICES))
     sieves = _sieves(session, wish)
     return [
         await filter_file(
-            reading, sieves, d=wish.d, how=how, seed=wish.seed, out=wish.out, finetune=finetune, splits=_root(folder)
+            reading, sieves, d=wish.d, how=how, seed=wish.seed, out=files.out, finetune=finetune, splits=_root(folder)
         )
         for reading in read_folder(folder, answers=wish.answers)
     ]
@@ -74,17 +97,56 @@ def _sieves(session: Session, wish: Wish) -> list[Sieve]:
     return found
 
 
-def _finetune(wish: Wish) -> FineTune | None:
+async def imported(session: Session, folder: Path, wish: Wish, more: ImportWish) -> Dataset:
+    """A version of the files that are wanted. Raises NotFoundError where none is."""
+    readings = [
+        reading
+        for reading in read_folder(folder, answers=wish.answers)
+        if (not more.tasks or reading.task.key in more.tasks)
+        and more.model in (None, reading.base_model)
+        and more.key in (None, reading.completion_key)
+    ]
+    if not readings:
+        raise NotFoundError(f"{folder} holds no completions of that task, model and key.")
+    making = Making(
+        d=wish.d,
+        how=cast("Choice", _one_of("--choose", wish.choose, CHOICES)),
+        seed=wish.seed,
+        weighing=cast("Weighing", _one_of("--weigh", more.weigh, ("rationale", "question"))),
+        template=None if wish.template is None else _template(wish),
+        train_on=cast("TrainOn", _one_of("--train-on", more.train_on, TRAIN_ON)),
+        split=more.split,
+        valid=more.valid,
+        may_train=more.may_train,
+    )
+    return await import_rationales(session.workspace, more.name, readings, _root(folder), _sieves(session, wish), making)
+
+
+def shown_templates(shape: str) -> list[dict[str, Any]]:
+    """Every template that there is for a shape."""
+    found = []
+    for name in TEMPLATES:
+        with suppress(UsageError):
+            found.append(template_of(name, cast("Shape", _one_of("--shape", shape, SHAPES))).model_dump(mode="json"))
+    return found
+
+
+def _finetune(wish: Wish, files: FineTuneWish) -> FineTune | None:
     if wish.template is None:
         return None
-    if wish.out is None:
+    if files.out is None:
         raise UsageError("Fine-tuning data is written to a folder: say --out FOLDER too.")
+    return FineTune(_template(wish), None if files.split == ALL else files.split, files.part, files.platform)
+
+
+def _template(wish: Wish) -> Template:
+    assert wish.template is not None
     template = template_of(wish.template, cast("Shape", _one_of("--shape", wish.shape, SHAPES)))
     if template.target is None:
         raise UsageError(
             f"The template '{wish.template}' only asks; fine-tuning data is made with one whose name begins with ft_."
         )
-    return FineTune(template, None if wish.split == ALL else wish.split, wish.part, wish.platform)
+    return template
 
 
 def _root(folder: Path) -> Path:

@@ -55,9 +55,12 @@ class Rationale:
         """The steps: the first step's completion, or what stands before the marker in a completion that holds both."""
         if isinstance(self.row.get("reasoning_completion"), str):
             return _text(self.row, "reasoning_completion")
-        text = self.completion or ""
-        cuts = [at for marker in place_of(self.template).markers if (at := text.find(marker)) >= 0]
-        return text[: min(cuts)] if cuts else text
+        return place_of(self.template).before(self.completion or "")
+
+    @property
+    def thinking(self) -> str:
+        """What a reasoning model thought before it said that; '' where it shows nothing."""
+        return _text(self.row, "thinking")
 
     @cached_property
     def said(self) -> str | None:

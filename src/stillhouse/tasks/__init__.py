@@ -15,3 +15,13 @@ TASKS = Table(
         "last_letters": "stillhouse.tasks.last_letters:last_letters",
     },
 )
+
+PAPER_TASKS = Table(
+    "generated task",
+    "paper_tasks",
+    {
+        "coin_flip": "stillhouse.tasks.paper:paper_coin_flip",
+        "last_letter_concatenation": "stillhouse.tasks.paper:paper_last_letters",
+    },
+)
+"""The two generated ones of the twelve tasks of Ho et al. 2023, in their words and by their keys there; without rationales."""
