@@ -43,6 +43,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
             "method",
             "recipe",
             "run",
+            "batch",
             "artifact",
         ),
         *("templates", "formula", "sample", "similarity", "grade", "eval_config"),
@@ -50,7 +51,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "3  keeping": ("tensors", "files", "weights", "artifacts", "cards", "signals", "stores", "formats", "tasks", "assets"),
     "4  kinds: each folder is a plural, its __init__ a table of strings": ("students", "models", "graders", "losses", "features"),
     "5  verbs: each takes what it needs as arguments": (
-        *("apply", "metering", "capture", "curation", "filing", "labelling", "explaining", "training", "evaluation", "routing"),
+        *("apply", "metering", "capture", "curation", "filing", "bulk", "labelling", "explaining"),
+        *("training", "evaluation", "routing"),
     ),
     "6  faces: names are resolved and parts joined here": (
         *("workspace", "gateway", "sources", "loop", "jobs", "scripting", "api", "app", "server"),

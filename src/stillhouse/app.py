@@ -16,17 +16,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from stillhouse.api.access import Access
+from stillhouse.api.answering import asking_resources
 from stillhouse.api.asgi import Receive, Reply, Scope, Send
-from stillhouse.api.chat_completions import Completions
+from stillhouse.api.batches import Batches
 from stillhouse.api.errors import envelope, error_reply
 from stillhouse.api.eval_pages import EvalPages
 from stillhouse.api.eval_runs import EvalRuns
 from stillhouse.api.evals import Evals
 from stillhouse.api.files import UploadedFiles
-from stillhouse.api.forwarding import Forwarding
 from stillhouse.api.health import Health
 from stillhouse.api.models import Models
-from stillhouse.api.responses import Responses
 from stillhouse.api.routes import fixed_endpoints, refuse_unclassified, routes
 from stillhouse.api.stored import StoredCompletions
 from stillhouse.api.uploads import UploadsInParts
@@ -77,12 +76,11 @@ class App:
         table = routes(
             self.access,
             [
-                Completions(self.gateway.router, self.recorder, settings.max_body_bytes),
+                *asking_resources(self.gateway.router, self.recorder, store, settings.max_body_bytes),
                 StoredCompletions(store, settings.max_body_bytes),
-                Responses(self.gateway.router, self.recorder, store, settings.max_body_bytes),
-                Forwarding(self.gateway.router, self.recorder, settings.max_body_bytes),
                 Models(self.gateway.router),
                 UploadedFiles(self.filing, settings.max_file_bytes),
+                Batches(store, settings, self.filing),
                 UploadsInParts(self.uploads, self.filing, settings.max_upload_bytes),
                 Evals(store, settings),
                 EvalRuns(store, settings, self.gateway.router),

@@ -31,6 +31,10 @@ class Settings(Record):
     """The largest file that can be uploaded in one request."""
     max_upload_bytes: int = 8 * 2**30
     """The largest file that can be uploaded in parts."""
+    batch_requests: int = 50_000
+    """Requests of one batch."""
+    batch_concurrency: int = 32
+    """Requests of one batch under way at once, at most: fewer where the upstream does not bear them."""
     student_queue: int = 64
     """Requests that may wait for one student; past it 429."""
     student_batch: int = 16

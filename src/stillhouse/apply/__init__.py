@@ -7,8 +7,9 @@ was killed goes on. `limits` learns how many requests at a time an upstream bear
 
 from __future__ import annotations
 
-from stillhouse.apply.asking import Ask, Asking, Outcome, apply
+from stillhouse.apply.asking import Ask, Asking, Outcome, apply, together
 from stillhouse.apply.budget import Amount, Budget, Meter
+from stillhouse.apply.failures import is_load, kind_of
 from stillhouse.apply.journal import Journal
 from stillhouse.apply.ledger import Ledger
 from stillhouse.apply.limits import Limit
@@ -31,4 +32,7 @@ __all__ = [
     "Standing",
     "Tally",
     "apply",
+    "is_load",
+    "kind_of",
+    "together",
 ]

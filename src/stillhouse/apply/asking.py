@@ -108,7 +108,7 @@ class Asking:
         first = next(turns, None)
         if first is not None:
             left = _again(first, turns)
-            await _together([self._work(left) for _ in range(self.limit.most)])
+            await together([self._work(left) for _ in range(self.limit.most)])
 
     async def _work(self, left: Iterator[Ask]) -> None:
         for ask in left:
@@ -245,8 +245,8 @@ def _again(first: Ask, rest: Iterator[Ask]) -> Iterator[Ask]:
     yield from rest
 
 
-async def _together(works: Sequence[Coroutine[None, None, None]]) -> None:
-    """Run all; the first error ends the others and is raised by itself, not as a group."""
+async def together(works: Sequence[Coroutine[None, None, None]]) -> None:
+    """Run all at once; the first error ends the others and is raised by itself, not as a group."""
     try:
         async with asyncio.TaskGroup() as group:
             for work in works:

@@ -22,7 +22,7 @@ from stillhouse.stores.base import DocumentStore, Page
 
 KIND = "file"
 PART_KIND = "upload_part"
-HOLDERS = (KIND, PART_KIND)
+HOLDERS = (KIND, PART_KIND, "batch")
 """Kinds of documents whose `sha256` says that bytes are still wanted."""
 MONTH_SECONDS = 30 * 86_400
 """After which a file of requests goes, as OpenAI's do, unless another time was said."""

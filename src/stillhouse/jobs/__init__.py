@@ -14,6 +14,7 @@ WORKS = Table(
     "works",
     {
         "eval": "stillhouse.jobs.eval_runs:work",
+        "batch": "stillhouse.jobs.batch_work:work",
         "train": "stillhouse.jobs.student:work",
     },
 )
