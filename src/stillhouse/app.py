@@ -119,7 +119,6 @@ class App:
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         self.refresh()
         background = [asyncio.create_task(self.meter.run()), asyncio.create_task(self._sweep_files())]
-        metering = asyncio.create_task(self.meter.run())
         dispatching = asyncio.create_task(self.dispatcher.run())
         try:
             yield
@@ -129,7 +128,6 @@ class App:
             for task in background:
                 task.cancel()
             await dispatching
-            metering.cancel()
             await self.meter.flush()
             await self.gateway.close()
 
