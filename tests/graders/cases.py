@@ -27,6 +27,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     },
     "score_model": {"model": "judge", "input": COMPARED},
     "label_model": {"model": "judge", "input": COMPARED, "labels": ["same", "different"], "passing_labels": ["same"]},
+    "typed_answer": {"answers": "text"},
     "multi": {
         "graders": {
             "same": {

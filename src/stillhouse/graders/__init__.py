@@ -19,6 +19,7 @@ GRADERS = Table(
         "score_model": "stillhouse.graders.score_model:ScoreModel",
         "string_check": "stillhouse.graders.string_check:StringCheck",
         "text_similarity": "stillhouse.graders.text_similarity:TextSimilarity",
+        "typed_answer": "stillhouse.graders.typed_answer:TypedAnswer",
     },
 )
 """Each kind is a class. One with a `Config` is built from its configuration and from what it may use; one without, without
