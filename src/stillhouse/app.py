@@ -29,6 +29,7 @@ from stillhouse.api.models import Models
 from stillhouse.api.routes import fixed_endpoints, refuse_unclassified, routes
 from stillhouse.api.stored import StoredCompletions
 from stillhouse.api.uploads import UploadsInParts
+from stillhouse.api.webhooks import WebhookEndpoints
 from stillhouse.api.writes import Writes
 from stillhouse.capture import Recorder
 from stillhouse.errors import StillhouseError
@@ -37,8 +38,11 @@ from stillhouse.gateway import Gateway
 from stillhouse.ids import new_id, uuid7_hex
 from stillhouse.jobs.dispatching import Dispatcher, Observer
 from stillhouse.metering import Meter
+from stillhouse.run import Run
 from stillhouse.settings import Settings
 from stillhouse.stores.base import Store
+from stillhouse.webhook import event_of
+from stillhouse.webhooks import Outbox, Poster
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +76,9 @@ class App:
         self.access = Access(settings, token)
         self.filing = Filing(store, settings)
         self.uploads = Uploads(store, self.filing)
-        self.dispatcher = Dispatcher(store, settings, observers=observers)
+        self._poster = Poster(settings.webhook_hosts)
+        self.outbox = Outbox(store, self._poster)
+        self.dispatcher = Dispatcher(store, settings, observers=(self._note_end, *observers))
         table = routes(
             self.access,
             [
@@ -85,6 +91,7 @@ class App:
                 Evals(store, settings),
                 EvalRuns(store, settings, self.gateway.router),
                 EvalPages(store, settings),
+                WebhookEndpoints(store, self.outbox, self._poster),
                 Health(self.recorder),
                 Writes(apply_writes or _refuse_writes, self.refresh),
             ],
@@ -120,16 +127,25 @@ class App:
         self.refresh()
         background = [asyncio.create_task(self.meter.run()), asyncio.create_task(self._sweep_files())]
         dispatching = asyncio.create_task(self.dispatcher.run())
+        background = [asyncio.create_task(work) for work in (self.meter.run(), self._sweep_files(), self.outbox.run())]
         try:
             yield
         finally:
             self.dispatcher.stop()
             await self.recorder.drain(DRAIN_SECONDS)
+            await dispatching
             for task in background:
                 task.cancel()
             await dispatching
+            await asyncio.gather(*background, return_exceptions=True)
             await self.meter.flush()
+            await self._poster.close()
             await self.gateway.close()
+
+    async def _note_end(self, run: Run) -> None:
+        event = event_of(run)
+        if event is not None:
+            await self.outbox.note(event)
 
     async def _sweep_files(self) -> None:
         while True:

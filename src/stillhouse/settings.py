@@ -35,6 +35,8 @@ class Settings(Record):
     """Requests of one batch."""
     batch_concurrency: int = 32
     """Requests of one batch under way at once, at most: fewer where the upstream does not bear them."""
+    webhook_hosts: tuple[str, ...] = ()
+    """Hosts that webhooks may call though their addresses are not public, by http, too: receivers on one's own network."""
     student_queue: int = 64
     """Requests that may wait for one student; past it 429."""
     student_batch: int = 16
@@ -55,8 +57,9 @@ class Settings(Record):
             name: environ[f"STILLHOUSE_{name.upper()}"] for name in cls.model_fields if environ.get(f"STILLHOUSE_{name.upper()}")
         }
         values: dict[str, object] = {**given, "data_dir": data_dir or given.get("data_dir") or _default_data_dir()}
-        if "allowed_hosts" in given:
-            values["allowed_hosts"] = tuple(host.strip() for host in given["allowed_hosts"].split(","))
+        for name in ("allowed_hosts", "webhook_hosts"):
+            if name in given:
+                values[name] = tuple(host.strip() for host in given[name].split(","))
         return cls.model_validate(values)
 
     @property

@@ -1,0 +1,138 @@
+"""`client.webhooks` of the official SDK: endpoints made with it, deliveries that its `unwrap` believes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from queue import Queue
+
+import openai
+import pytest
+
+from stillhouse.run import Run
+from stillhouse.settings import Settings
+from stillhouse.stores.opening import open_store
+from tests.fakes.server import LiveServer
+
+
+class Receiver(HTTPServer):
+    """A customer's server: keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.got: Queue[tuple[bytes, dict[str, str]]] = Queue()
+        super().__init__(("127.0.0.1", 0), _Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/hook"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        assert isinstance(self.server, Receiver)
+        self.server.got.put((body, {name.lower(): value for name, value in self.headers.items()}))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver()
+    yield receiver
+    receiver.shutdown()
+    receiver.server_close()
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("webhooks") / "data"
+
+
+@pytest.fixture(scope="module")
+def server(data_dir: Path) -> Iterator[LiveServer]:
+    with LiveServer(data_dir, STILLHOUSE_WEBHOOK_HOSTS="127.0.0.1") as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: LiveServer) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=server.url, api_key="none", _strict_response_validation=True, max_retries=0) as client:
+        yield client
+
+
+def test_endpoints_are_made_changed_listed_and_deleted(client: openai.OpenAI, receiver: Receiver) -> None:
+    assert "fine_tuning.job.succeeded" in client.webhooks.event_types.list().data
+    made = client.webhooks.create(name="mine", url=receiver.url, event_types=["batch.completed"])
+    assert made.signing_secret.startswith("whsec_")
+    changed = client.webhooks.update(made.id, event_types=["eval.run.failed"], name="ours")
+    assert (changed.name, changed.event_types, changed.url) == ("ours", ["eval.run.failed"], receiver.url)
+    assert client.webhooks.retrieve(made.id) == changed
+    other = client.webhooks.create(name="other", url=receiver.url, event_types=["batch.failed"])
+    assert [each.id for each in client.webhooks.list(limit=1)] == [other.id, made.id]
+    for each in (made, other):
+        assert client.webhooks.delete(each.id).deleted
+        with pytest.raises(openai.NotFoundError):
+            client.webhooks.retrieve(each.id)
+
+
+def test_a_trial_is_signed_with_every_secret_in_use(client: openai.OpenAI, receiver: Receiver) -> None:
+    made = client.webhooks.create(name="mine", url=receiver.url, event_types=["batch.completed"])
+    rotated = client.webhooks.rotate_secret(made.id, keep_old_secret_active_for_24_hours=True)
+    tried = client.webhooks.test(made.id, event_type="batch.completed")
+    assert tried.status_code == 204
+    body, headers = receiver.got.get(timeout=20)
+    for secret in (made.signing_secret, rotated.signing_secret):
+        assert client.webhooks.unwrap(body, headers, secret=secret).type == "batch.completed"
+    client.webhooks.rotate_secret(made.id)
+    client.webhooks.test(made.id, event_type="batch.completed")
+    body, headers = receiver.got.get(timeout=20)
+    with pytest.raises(openai.InvalidWebhookSignatureError):
+        client.webhooks.unwrap(body, headers, secret=rotated.signing_secret)
+    client.webhooks.delete(made.id)
+
+
+def test_what_ended_while_the_server_was_away_is_told_when_it_is_back(
+    client: openai.OpenAI, receiver: Receiver, server: LiveServer, data_dir: Path
+) -> None:
+    made = client.webhooks.create(name="mine", url=receiver.url, event_types=["fine_tuning.job.failed"])
+    server.kill()
+    store = open_store(Settings(data_dir=data_dir))
+    run = Run(id="run-1", kind="train", name="n", state="failed", created=5, spec={}, ref="ftjob-1", finished=9)
+    store.put_run(run).result()
+    store.close()
+    server.start()
+    body, headers = receiver.got.get(timeout=60)
+    event = client.webhooks.unwrap(body, headers, secret=made.signing_secret)
+    assert event.type == "fine_tuning.job.failed" and event.data.id == "ftjob-1"
+
+
+@pytest.mark.parametrize(
+    ("url", "types", "named"),
+    [
+        ("https://169.254.169.254/", ["batch.failed"], "url"),
+        ("nowhere", ["batch.failed"], "url"),
+        ("https://a.example/", ["video.failed"], "event_types"),
+        ("https://a.example/", [], "event_types"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(client: openai.OpenAI, url: str, types: list[str], named: str) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.webhooks.create(name="n", url=url, event_types=types)  # type: ignore[arg-type]
+    assert refused.value.param == named
+
+
+async def test_the_async_client_too(server: LiveServer, receiver: Receiver) -> None:
+    async with openai.AsyncOpenAI(base_url=server.url, api_key="none", _strict_response_validation=True, max_retries=0) as client:
+        made = await client.webhooks.create(name="mine", url=receiver.url, event_types=["batch.completed"])
+        await client.webhooks.test(made.id, event_type="batch.completed")
+        body, headers = receiver.got.get(timeout=20)
+        assert client.webhooks.unwrap(body, headers, secret=made.signing_secret).type == "batch.completed"
+        assert [each.id async for each in client.webhooks.list()][0] == made.id
+        await client.webhooks.delete(made.id)
