@@ -36,11 +36,11 @@ deaf = tests.jobs.works:deaf
 """
 
 
-def until(condition: Callable[[], bool], what: Callable[[], str]) -> None:
+def until(condition: Callable[[], bool], what: Callable[[], str], seconds: float = DEADLINE_SECONDS) -> None:
     """Wait for something another process does."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"waited {DEADLINE_SECONDS:g} s for {what()}"
+        assert time.monotonic() < deadline, f"waited {seconds:g} s for {what()}"
         time.sleep(0.01)
 
 

@@ -35,12 +35,12 @@ def count(settings: Settings, run: Run, claim: Claim) -> dict[str, Any] | None:
             step += 1
             if step == run.spec.get("fail_at"):
                 raise TrainingError(f"it was told to fail at step {step}")
+            claim.journal.append(step=step, metrics={"sum": step * (step + 1) / 2})
             draft = kept.with_suffix(".draft")
             draft.write_text(str(step))
             draft.replace(kept)
             trace.write(f"{claim.epoch} {step}\n")
             trace.flush()
-            claim.journal.append(step=step, metrics={"sum": step * (step + 1) / 2})
             claim.progress(step, run.spec["steps"])
     return {"sum": step * (step + 1) // 2}
 

@@ -47,6 +47,7 @@ NOUNS = {
     "cot": Noun("stillhouse.cli.cot:app", "Chains of thought: generated, scored, filtered, in the paper's files.", TEACH),
     "signals": Noun("stillhouse.cli.signals:app", "What teachers said, kept: listed, checked, taken away.", TEACH),
     "train": Noun("stillhouse.cli.train:app", "Train a student; runs outlive the terminal and the server.", TEACH),
+    "jobs": Noun("stillhouse.cli.jobs:app", "Long work of every kind: what waits, what goes on, what came of it.", TEACH),
     "eval": Noun("stillhouse.cli.eval:app", "Student, teacher and base on the same questions.", TEACH),
     "models": Noun("stillhouse.cli.models:app", "The students that were made, and where they came from.", DEPLOY),
     "route": Noun("stillhouse.cli.route:app", "Which model answers for a name; rolling back is one command.", DEPLOY),

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from stillhouse.cli.jobs import find, show_logs
 from stillhouse.cli.output import JsonFlag, Session, new_table, plain, when
-from stillhouse.cli.watching import line_of, show_end, watch_run
-from stillhouse.errors import NotFoundError, UsageError
-
-if TYPE_CHECKING:
-    from stillhouse.run import Run
+from stillhouse.cli.watching import show_end, watch_run
+from stillhouse.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -80,7 +78,7 @@ def list_(ctx: typer.Context, json: JsonFlag = False) -> None:
 def watch(ctx: typer.Context, run: str, json: JsonFlag = False) -> None:
     """Follow a run to its end: a bar with loss and ETA, or with --json each event as a line and the run last."""
     session: Session = ctx.obj
-    _find(session, run)
+    find(session, run)
     show_end(session, watch_run(session, run, lines=session.json), line=True)
 
 
@@ -90,7 +88,7 @@ def stop(ctx: typer.Context, run: str, json: JsonFlag = False) -> None:
     from stillhouse.jobs import queue
 
     session: Session = ctx.obj
-    asked = queue.pause(session.workspace.store, session.workspace.settings, _find(session, run))
+    asked = queue.pause(session.workspace.store, session.workspace.settings, find(session, run))
     session.say(f"Asked. Go on later with: stillhouse train resume {run}")
     session.emit(asked)
 
@@ -107,7 +105,7 @@ def resume(
 
     session: Session = ctx.obj
     workspace = session.workspace
-    queue.begin(workspace.store, workspace.settings, queue.resume(workspace.store, workspace.settings, _find(session, run)))
+    queue.begin(workspace.store, workspace.settings, queue.resume(workspace.store, workspace.settings, find(session, run)))
     session.say(f"Run {run} goes on.")
     if detach:
         session.emit(workspace.store.run(run))
@@ -118,28 +116,5 @@ def resume(
 @app.command()
 def logs(ctx: typer.Context, run: str, json: JsonFlag = False) -> None:
     """What a run said (its events) and what its process printed."""
-    from stillhouse.jobs.journal import LOG
-
     session: Session = ctx.obj
-    workspace = session.workspace
-    _find(session, run)
-    log = workspace.settings.runs / run / LOG
-    printed = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-    events = workspace.store.events(run)
-    if session.json:
-        session.emit({"events": events, "printed": printed})
-        return
-    for event in events:
-        print(line_of(event))
-    if printed:
-        print(f"\nPrinted by its process:\n{printed}", end="")
-
-
-def _find(session: Session, run_id: str) -> Run:
-    from stillhouse.jobs.watch import settle
-
-    store = session.workspace.store
-    run = store.run(run_id)
-    if run is None:
-        raise NotFoundError(f"There is no run '{run_id}'. See what there is with: stillhouse train list")
-    return settle(store, run, session.workspace.settings.runs)
+    show_logs(session, run)

@@ -75,8 +75,8 @@ class Dispatcher:
             self._woken.clear()
             try:
                 found = await asyncio.to_thread(self._look)
-            except StillhouseError as exc:
-                log.warning("The queue cannot be looked at: %s", exc)
+            except Exception as exc:  # a queue that has ended without a word would be worse than any of them
+                log.warning("The queue cannot be looked at: %s", exc, exc_info=not isinstance(exc, StillhouseError))
                 found = _Look([], TROUBLE_SECONDS)
             for run in found.ended:
                 await self._announce(run)

@@ -8,7 +8,8 @@ nobody knows of.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import get_args
 
 from stillhouse.errors import ConflictError, NotFoundError, StoreError, UsageError
 from stillhouse.jobs import WORKS
@@ -127,6 +128,19 @@ def find_run(store: RunStore, run_id: str) -> Run:
     if run is None:
         raise NotFoundError(f"There is no run '{run_id}'. See what there is with: stillhouse jobs list")
     return run
+
+
+def list_runs(
+    store: RunStore, settings: Settings, *, kind: str | None = None, states: Sequence[str] = (), limit: int = 100
+) -> list[Run]:
+    """Newest first, of one kind and in some of the states if any are named, the dead settled. Raises UsageError."""
+    known: tuple[RunState, ...] = get_args(RunState)
+    unknown = [state for state in states if state not in known]
+    if unknown:
+        raise UsageError(f"There is no state '{unknown[0]}'. There are: {', '.join(known)}.")
+    for run in store.unannounced_runs():
+        settle(store, run, settings.runs)
+    return store.runs(kind, limit, states=[state for state in known if state in states] or None)
 
 
 def _ask(store: RunStore, settings: Settings, run_id: str, answers: Mapping[RunState, RunState], what: str) -> Run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from stillhouse.jobs.claim import Claim
@@ -24,7 +25,7 @@ async def _until_told(claim: Claim, coroutine: Coroutine[Any, Any, T]) -> T | No
     told = asyncio.Event()
 
     def tell() -> None:
-        if not loop.is_closed():
+        with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(told.set)
 
     task = asyncio.ensure_future(coroutine)
