@@ -17,6 +17,7 @@ from stillhouse.curation.rationales import sieves as kinds
 from stillhouse.curation.rationales.choosing import CHOICES, Choice
 from stillhouse.curation.rationales.diversity import distinct, mean_distance
 from stillhouse.errors import UsageError
+from stillhouse.grade import Grade, GradingError
 from stillhouse.graders.answer import Answer
 from stillhouse.reasoning import Rationale
 from tests.reasoning.papers import OTHER_TASKS, completion_row, write, write_paper
@@ -122,6 +123,16 @@ async def test_the_majority_needs_no_gold_answer() -> None:
 
 async def test_a_grader_judges() -> None:
     assert await reasons(said("4", "5"), kinds.judged(Answer())) == [None, "not passed by 'answer'"]
+
+
+async def test_what_a_grader_cannot_grade_is_put_aside_with_that_reason() -> None:
+    class Broken:
+        name = "broken"
+
+        async def grade(self, item: object, sample: object) -> Grade:
+            raise GradingError("no judge")
+
+    assert await reasons(said("4"), kinds.judged(Broken())) == ["could not be graded by 'broken'"]
 
 
 async def test_length_and_duplicates() -> None:

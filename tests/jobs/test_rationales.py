@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from stillhouse.apply import Budget
 from stillhouse.chat import ChatRequest
 from stillhouse.curation.rationales import read_folder
 from stillhouse.curation.rationales import sieves as kinds
@@ -104,6 +105,31 @@ async def test_a_run_that_dies_pays_for_nothing_twice(workspace: Workspace, serv
     made = await generate(workspace, one_by_one.model_copy(update={"concurrency": 4}))
     assert (made.new, len(model.requests)) == (10, 4)
     assert not list((workspace.settings.data_dir / "rationales").iterdir())
+
+
+async def test_a_budget_is_never_overspent_and_a_larger_one_goes_on(
+    workspace: Workspace, serve: Serve, paper: Path, tmp_path: Path
+) -> None:
+    model = serve(right)
+    few = wish(paper, tmp_path / "out", concurrency=10, budget=Budget(calls=4))
+    made = await generate(workspace, few)
+    assert (made.out_of_budget, made.rationales, made.left_out) == (True, 4, {"not asked: the budget is spent": 6})
+    again = await generate(workspace, few)
+    assert (again.out_of_budget, again.new, len(model.requests)) == (True, 0, 4)
+    made = await generate(workspace, few.model_copy(update={"budget": Budget(calls=10)}))
+    assert (made.out_of_budget, made.rationales, len(model.requests)) == (False, 10, 10)
+    with pytest.raises(UsageError, match="--max-tokens"):
+        await generate(workspace, few.model_copy(update={"budget": Budget(tokens=10)}))
+
+
+async def test_the_teachers_terms_come_along(workspace: Workspace, serve: Serve, paper: Path, tmp_path: Path) -> None:
+    model = serve(right)
+    forbidden = Target(model, "teacher", "fake", may_train="no: its terms")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workspace, "target", lambda name: forbidden)
+        await generate(workspace, wish(paper, tmp_path / "out"))
+    dataset = await version(workspace, tmp_path / "out")
+    assert dataset.may_train == {"teacher": "no: its terms"}
 
 
 async def test_questions_that_fail_are_told_and_come_another_time(

@@ -201,10 +201,14 @@ def generate(
     part: Annotated[str, typer.Option("--part", help="... and of this part of it.")] = "train",
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many questions.")] = None,
     key: Annotated[str | None, typer.Option("--key", help="The completion key. Default: the method.")] = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="Requests at a time.")] = 8,
+    concurrency: Annotated[int, typer.Option(min=1, help="At most so many requests at a time.")] = 8,
+    budget_calls: Annotated[int | None, typer.Option(min=0, help="At most so many requests, over all goes at it.")] = None,
+    budget_tokens: Annotated[int | None, typer.Option(min=0, help="At most so many tokens, prompts included.")] = None,
+    budget_cost: Annotated[float | None, typer.Option(min=0, help="At most so much money, by the prices file.")] = None,
     json: JsonFlag = False,
 ) -> None:
     """Ask a teacher to explain. Every answer is on disk as it comes; what is there is not asked for again."""
+    from stillhouse.apply import Budget
     from stillhouse.cli.generating import generated, method_of
     from stillhouse.jobs.rationales import Wish
 
@@ -212,7 +216,7 @@ def generate(
     way = method_of(method, samples, temperature, max_tokens, seed, asks, examples, task or Path(source).stem)
     wish = Wish(
         source=source, model=model, to=to, task=task, answers=answers, split=split, part=part, limit=limit, key=key, method=way,
-        concurrency=concurrency,
+        concurrency=concurrency, budget=Budget(calls=budget_calls, tokens=budget_tokens, cost=budget_cost),
     )  # fmt: skip
     generated(session, wish)
 

@@ -97,6 +97,8 @@ def generated(session: Session, wish: Wish) -> None:
         made = asyncio.run(generate(session.workspace, wish, lambda done, total: progress(wish.model, done, total)))
     for reason, count in made.left_out.most_common():
         session.say(f"{count:,} did not come: {reason}.")
+    if made.out_of_budget:
+        session.say("The budget is spent. Say the same with a larger one to go on.")
     session.say(f"{made.new:,} new rationales are in {made.path}. How many are right: stillhouse cot score {wish.to}")
     session.emit(
         {
@@ -106,5 +108,6 @@ def generated(session: Session, wish: Wish) -> None:
             "rationales": made.rationales,
             "new": made.new,
             "left_out": dict(made.left_out),
+            "out_of_budget": made.out_of_budget,
         }
     )

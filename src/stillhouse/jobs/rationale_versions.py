@@ -17,7 +17,7 @@ from stillhouse.curation.rationales import Reading, Sieve, choose, sift, weigh
 from stillhouse.curation.rationales.choosing import Choice, Weighing
 from stillhouse.curation.rationales.examples import TrainOn, example_of_rationale, question_example, row_of_example
 from stillhouse.curation.rationales.filtering import NOT_CHOSEN
-from stillhouse.dataset import SPLITS, Dataset, Example, Split
+from stillhouse.dataset import SPLITS, Dataset, Example, Split, strictest
 from stillhouse.errors import NotFoundError, UsageError
 from stillhouse.formats.examples import read_examples
 from stillhouse.formats.reasoning_teacher.documents import Completions, Samples
@@ -44,7 +44,7 @@ class Making(Record):
     valid: float = 0.0
     """Share of the training questions that become the valid split."""
     may_train: str = "yes"
-    """What the teacher's terms say."""
+    """What the teacher's terms say, where its completions do not."""
 
 
 async def import_rationales(
@@ -113,7 +113,8 @@ async def _collect(collected: Collected, reading: Reading, root: Path, sieves: S
         collected.examples.append(example)
         collected.teacher_of[example.source or ""] = reading.base_model
         collected.upstream_of[example.source or ""] = reading.base_model
-    collected.may_train[reading.base_model] = making.may_train
+    terms = str(reading.completions.metadata.get("may_train", making.may_train))
+    collected.may_train = strictest(collected.may_train, {reading.base_model: terms})
     collected.examples += [
         question_example(
             str(row["question"]), str(row["answer"]), reading.task.key, row["sample_index"], template=making.template

@@ -1,7 +1,7 @@
 """Explanations by name: the questions of a folder, a dataset or a file, a teacher, and the completion file that they make.
 
 How a teacher is asked stands in `stillhouse.explaining`. The file is in the paper's layout. What is in it already is not asked
-for again: more rationales a question are had by saying a larger number. What a killed run had got is in its journal.
+for again: more rationales a question are had by saying a larger number. What a killed run had got is in its ledger.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stillhouse.apply import Ask, Journal, Outcome, apply
+from stillhouse.apply import Ask, Asking, Budget, Ledger, Limit, Meter, Outcome
 from stillhouse.errors import ConflictError, NotFoundError, UsageError
 from stillhouse.explaining import Asker, Method, Question, explain
 from stillhouse.formats.reasoning_teacher.documents import Completions, Samples, read_json
 from stillhouse.formats.reasoning_teacher.layout import Place, dataset_file, new_folder, read_split
 from stillhouse.jobs.labels import questions as read_source
+from stillhouse.prices import load_prices
 from stillhouse.reasoning import ReasoningTask, task_of
 from stillhouse.records import Record, canonical_json, fingerprint
-from stillhouse.routing import Target
 from stillhouse.transcript import message_text
 from stillhouse.workspace import Workspace
 
+NOT_ASKED = "not asked: the budget is spent"
 Progress = Callable[[int, int], None]
 
 
@@ -47,6 +48,8 @@ class Wish(Record):
     """`completion_key`; None: the method's name."""
     method: Method = Method()
     concurrency: int = 8
+    """At most so many requests at a time; how many the teacher bears is learnt."""
+    budget: Budget = Budget()
 
 
 @dataclass
@@ -62,6 +65,8 @@ class Explained:
     """Of those, how many came now."""
     left_out: Counter[str] = field(default_factory=Counter)
     """Reason -> rationales that did not come."""
+    out_of_budget: bool = False
+    """The same words with a larger budget go on from here."""
 
 
 async def generate(workspace: Workspace, wish: Wish, progress: Progress | None = None) -> Explained:
@@ -71,15 +76,20 @@ async def generate(workspace: Workspace, wish: Wish, progress: Progress | None =
     PermissionRefusedError for a refused key, UpstreamError when nothing is answered any more.
     """
     task, asked, samples = questions_of(workspace, wish)
+    meter = Meter(load_prices(workspace.settings.prices).of(wish.model))
+    meter.require_bounded(wish.budget, wish.method.parameters(0))
     target = workspace.target(wish.model)
     try:
-        metadata = _metadata(task, wish)
+        metadata = {**_metadata(task, wish), "may_train": target.may_train}
         path = new_folder(wish.to, "completion_data") / _place(metadata).path
         there = _rows_there(path, metadata)
         account = Explained(path, task.key, len(asked), 0, 0)
-        with Journal(_journal_path(workspace, wish, path), Outcome) as journal:
+        with Ledger(_ledger_path(workspace, wish, path), wish.budget, meter) as ledger:
+            ledger.retry()
+            kept = _Counted(ledger)
+            asking = Asking(target.model, kept, Limit(wish.concurrency))
             rows = await explain(
-                _asker(target, journal, wish, progress),
+                _asker(asking, kept, progress),
                 asked,
                 task,
                 wish.method,
@@ -90,7 +100,9 @@ async def generate(workspace: Workspace, wish: Wish, progress: Progress | None =
             everything = {**there, **{(row["sample_index"], row["completion_index"]): row for row in rows}}
             Completions.make(metadata, [everything[key] for key in sorted(everything)]).write(path)
             _keep_questions(wish.to, task, samples)
-            journal.drop()
+            account.out_of_budget = asking.out_of_budget
+            if not asking.out_of_budget:
+                ledger.drop()
     finally:
         await target.model.close()
     account.rationales, account.new = len(rows), len(everything) - len(there)
@@ -134,13 +146,35 @@ def _samples(workspace: Workspace, wish: Wish) -> tuple[Samples, dict[int, list[
     return Samples.make(key, pairs), {index: each.messages for index, each in enumerate(examples)}
 
 
-def _asker(target: Target, journal: Journal[Outcome], wish: Wish, progress: Progress | None) -> Asker:
-    seen = {outcome.key: outcome for outcome in journal.items()}
+class _Counted:
+    """A ledger that tells how many are done. `Keeping`."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.answered, self.set_aside, self.give_back = ledger.answered, ledger.set_aside, ledger.give_back
+        self.told: Callable[[], None] = lambda: None
+
+    async def keep(self, ask: Ask, outcome: Outcome) -> None:
+        await self.ledger.keep(ask, outcome)
+        self.told()
+
+
+def _asker(asking: Asking, kept: _Counted, progress: Progress | None) -> Asker:
+    """Progress is of the step that is under way."""
 
     async def ask(asks: Sequence[Ask]) -> Sequence[Outcome]:
-        found = await apply(target.model, asks, concurrency=wish.concurrency, seen=seen, keep=journal.add, progress=progress)
-        seen.update((outcome.key, outcome) for outcome in found)
-        return found
+        done = sum(kept.answered(each.key) for each in asks) - 1
+
+        def tell() -> None:
+            nonlocal done
+            done += 1
+            if progress is not None:
+                progress(done, len(asks))
+
+        kept.told = tell
+        tell()
+        await asking.all(asks)
+        return [kept.ledger.outcome(each.key) or Outcome(key=each.key, error=NOT_ASKED) for each in asks]
 
     return ask
 
@@ -174,10 +208,11 @@ def _rows_there(path: Path, metadata: dict[str, Any]) -> dict[tuple[int, int], d
     if not path.is_file():
         return {}
     found = Completions.read(path)
-    other = [name for name, value in metadata.items() if name in found.metadata and found.metadata[name] != value]
+    ways = {name: value for name, value in metadata.items() if name != "may_train"}
+    other = [name for name, value in ways.items() if name in found.metadata and found.metadata[name] != value]
     if other:
-        ways = ", ".join(f"{name} {found.metadata[name]!r}, not {metadata[name]!r}" for name in other)
-        raise ConflictError(f"{path} was made with {ways}. Say the same again, or another --key.")
+        said = ", ".join(f"{name} {found.metadata[name]!r}, not {metadata[name]!r}" for name in other)
+        raise ConflictError(f"{path} was made with {said}. Say the same again, or another --key.")
     return {(row["sample_index"], row["completion_index"]): row for row in found.rows}
 
 
@@ -190,8 +225,8 @@ def _keep_questions(folder: Path, task: ReasoningTask, samples: Samples) -> None
         raise ConflictError(f"{path} holds other questions. Choose another folder, or another --task.")
 
 
-def _journal_path(workspace: Workspace, wish: Wish, path: Path) -> Path:
-    said = wish.model_copy(update={"concurrency": 1, "to": Path()}).json_bytes()
+def _ledger_path(workspace: Workspace, wish: Wish, path: Path) -> Path:
+    said = wish.model_copy(update={"concurrency": 1, "budget": Budget(), "to": Path()}).json_bytes()
     digest = fingerprint(said, canonical_json(str(path.resolve()))).removeprefix("sha256:")
     return workspace.settings.data_dir / "rationales" / f"{digest[:32]}.jsonl"
 

@@ -6,6 +6,7 @@ a question (votes, duplicates) get them all.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from stillhouse.answers.final import stated_answer
 from stillhouse.curation.rationales.scoring import Rule, by_question, right, votes
 from stillhouse.curation.similarity import gram_hashes, shared_grams
 from stillhouse.dataset import Example
-from stillhouse.grade import Grader
+from stillhouse.grade import Grader, GradingError
 from stillhouse.prompts import normalise
 from stillhouse.reasoning import Rationale
 from stillhouse.sample import item_of, sample_of
@@ -22,6 +23,7 @@ from stillhouse.sample import item_of, sample_of
 Sieve = Callable[[Sequence[Rationale]], "Sequence[str | None] | Awaitable[Sequence[str | None]]"]
 """Rationales in, a reason or None for each out, in order."""
 
+JUDGED_AT_ONCE = 8
 LEAKABLE = 4
 """Characters from which on a free answer that stands in its question counts as leaked."""
 
@@ -95,9 +97,18 @@ def majority_vote(share: float = 0.0) -> Sieve:
 def judged(grader: Grader) -> Sieve:
     """A grader decides: a judge that reads the reasoning, Python that checks the answer, any other."""
 
+    turns = asyncio.Semaphore(JUDGED_AT_ONCE)
+
+    async def reason(rationale: Rationale) -> str | None:
+        async with turns:
+            try:
+                grade = await grader.grade(item_of(_example(rationale)), sample_of(_answer(rationale)))
+            except GradingError:  # no verdict is not a bad one, but no reason to learn from it either
+                return f"could not be graded by '{grader.name}'"
+        return None if grade.passed else f"not passed by '{grader.name}'"
+
     async def sieve(rationales: Sequence[Rationale]) -> list[str | None]:
-        grades = [await grader.grade(item_of(_example(each)), sample_of(_answer(each))) for each in rationales]
-        return [None if grade.passed else f"not passed by '{grader.name}'" for grade in grades]
+        return await asyncio.gather(*map(reason, rationales))
 
     return sieve
 
