@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
+from typing import Any
 
+import openai
 import pytest
 
+from stillhouse.api import asgi
 from stillhouse.app import App
 from stillhouse.settings import Settings
 from stillhouse.stores.sql import SqlStore
@@ -93,6 +97,49 @@ def test_a_connection_cut_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
             _until(lambda: any(path.parent.name == "incoming" for path in kept(settings)))
         _until(lambda: kept(settings) == [])
         assert server.stop() == 0
+
+
+def test_a_disk_that_refuses_in_the_middle_leaves_nothing_and_the_server_goes_on(tmp_path: Path) -> None:
+    with LiveServer(tmp_path / "data") as server, openai.OpenAI(base_url=server.url, api_key="x", max_retries=0) as client:
+        kept_before = client.files.create(file=b"before", purpose="user_data")
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (8 * 2**20, 8 * 2**20))  # as a full disk: writes past it fail
+        with pytest.raises(openai.InternalServerError, match="Cannot write"):
+            client.files.create(file=bytes(12 * 2**20), purpose="user_data")
+        after = client.files.create(file=b"after", purpose="user_data")
+        assert [file.id for file in client.files.list()] == [after.id, kept_before.id]
+        assert len(kept(Settings(data_dir=server.data_dir))) == 2
+
+
+@pytest.mark.full
+def test_memory_stays_small_whatever_the_files_size(tmp_path: Path) -> None:
+    with LiveServer(tmp_path / "data") as server, openai.OpenAI(base_url=server.url, api_key="x", max_retries=0) as client:
+        client.files.create(file=bytes(2**20), purpose="user_data")
+        before = peak(server)
+        made = client.files.create(file=bytes(400 * 2**20), purpose="user_data")
+        with client.files.with_streaming_response.content(made.id) as answer:
+            assert sum(len(piece) for piece in answer.iter_bytes()) == 400 * 2**20
+        print(f"peak memory grew by {peak(server) - before} KB over a file of 400 MB")
+        assert peak(server) - before < 32 * 1024
+
+
+def peak(server: LiveServer) -> int:
+    """The most memory the server has had at once, in KB."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(*_: object) -> MutableMapping[str, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
+
+    async def send(_: MutableMapping[str, Any]) -> None:
+        raise AssertionError("nothing is sent")
+
+    monkeypatch.setattr(asgi, "BODY_SECONDS", 0.01)
+    with pytest.raises(asgi.BodyTooSlowError, match="less than 65536 bytes"):
+        async for _ in asgi.Call({"headers": []}, never, send).pieces(10):
+            pass
 
 
 async def test_a_killed_uploads_rest_is_swept_and_a_living_ones_stays(app: App, settings: Settings) -> None:

@@ -69,17 +69,19 @@ def answered(bench: Bench, file_id: str | None) -> list[str]:
     ]
 
 
-def test_a_killed_batch_goes_on_and_asks_again_only_what_was_under_way(bench: Bench, upstream: FakeUpstream) -> None:
-    batch = begin(bench, *(request(n, fault={"delay": 0.05}) for n in range(40)))
-    for seen in (8, 20):
-        upstream.wait_for(seen)
+@pytest.mark.parametrize("kills", [1, pytest.param(10, marks=[pytest.mark.full, pytest.mark.timeout(900)])])
+def test_a_killed_batch_goes_on_and_asks_again_only_what_was_under_way(bench: Bench, upstream: FakeUpstream, kills: int) -> None:
+    count = 12 * (kills + 1)
+    batch = begin(bench, *(request(n, fault={"delay": 0.05}) for n in range(count)))
+    for kill in range(kills):
+        upstream.wait_for(12 * kill + 8)
         bench.kill(run_of(bench, batch))
         bench.resume(bench.until_state(run_of(bench, batch), "interrupted"))
     done = until_status(bench, batch, "completed")
-    assert (done.total, done.completed, done.failed) == (40, 40, 0)
-    assert sorted(answered(bench, done.output_file_id), key=int) == [str(n) for n in range(40)]
+    assert (done.total, done.completed, done.failed) == (count, count, 0)
+    assert sorted(answered(bench, done.output_file_id), key=int) == [str(n) for n in range(count)]
     asked = Counter(entry.body["messages"][0]["content"] for entry in upstream.ledger)
-    assert len(asked) == 40 and sum(asked.values()) <= 40 + 2 * CONCURRENCY
+    assert len(asked) == count and sum(asked.values()) <= count + kills * CONCURRENCY
     assert bench.until_state(run_of(bench, batch), "succeeded").result == {"batch": batch.id, "status": "completed"}
 
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 from openai.types import Batch
 
+from stillhouse.settings import Settings
+from stillhouse.stores.opening import open_store
 from tests.fakes.server import LiveServer, add_upstream
 from tests.fakes.upstream import FakeUpstream, answer_to
 
@@ -58,7 +63,7 @@ def begin(client: openai.OpenAI, content: bytes, **more: Any) -> Batch:
 
 
 def ended(client: openai.OpenAI, batch: Batch) -> Batch:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while (batch := client.batches.retrieve(batch.id)).status not in ENDED:
         assert time.monotonic() < deadline, batch
         time.sleep(0.05)
@@ -211,3 +216,36 @@ async def test_the_async_client(server: LiveServer) -> None:
         assert batch.id in [listed.id async for listed in client.batches.list()]
         with pytest.raises(openai.ConflictError):
             await client.batches.cancel(batch.id)
+
+
+def test_server_and_worker_may_be_killed(tmp_path: Path) -> None:
+    """The worker outlives its server and goes on; killed itself, it is started again by the next server."""
+    data_dir = tmp_path / "data"
+    quick, waiting = ([request(f"{fault}-{n}", fault=fault) for n in range(20)] for fault in ({"delay": 0.05}, {"wait": True}))
+    with FakeUpstream() as upstream:
+        add_upstream(data_dir, upstream.base_url)
+        with LiveServer(data_dir, STILLHOUSE_BATCH_CONCURRENCY="2") as server:
+            with openai.OpenAI(base_url=server.url, api_key="none", max_retries=0) as client:
+                batch = begin(client, lines(*quick, *waiting))
+            upstream.wait_for(5)
+            server.kill()
+            upstream.wait_for(22)
+        with LiveServer(data_dir, STILLHOUSE_BATCH_CONCURRENCY="2") as server:
+            os.kill(worker_of(data_dir), signal.SIGKILL)
+            upstream.release.set()
+            with openai.OpenAI(base_url=server.url, api_key="none", max_retries=0) as client:
+                done = ended(client, batch)
+                assert done.status == "completed" and done.request_counts is not None
+                assert (done.request_counts.completed, done.request_counts.failed) == (40, 0)
+                assert len(rows(client, done.output_file_id)) == 40
+        assert len(upstream.ledger) <= 40 + 2
+
+
+def worker_of(data_dir: Path) -> int:
+    store = open_store(Settings(data_dir=data_dir), role="command")
+    try:
+        (run,) = store.runs("batch")
+        assert run.pid is not None
+        return run.pid
+    finally:
+        store.close()
