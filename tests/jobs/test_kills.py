@@ -6,23 +6,31 @@ import os
 import random
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
 
 from stillhouse.artifact import Artifact
-from stillhouse.jobs import processes, queue
+from stillhouse.batch import Batch
+from stillhouse.evaluation.blocks import rows_in
+from stillhouse.jobs import batches, evals, processes, queue
+from stillhouse.jobs.eval_rows import run_files
 from stillhouse.run import FINAL_STATES, OPEN_STATES, Run
+from stillhouse.upstream import Upstream
 from tests.fakes.server import LiveServer
+from tests.fakes.upstream import FakeUpstream, answer_to
+from tests.jobs import test_batches
 from tests.jobs.conftest import Bench, until
 
-LIMITS = {"STILLHOUSE_JOBS_CPU": "2", "STILLHOUSE_JOBS_NETWORK": "2"}
 RECIPE = {
     "name": "tiny",
     "student": {"kind": "causal", "base": "builtin:base"},
     "training": {"steps": 8, "batch_size": 2, "threads": 1, "checkpoint_every": 1, "max_tokens": 32},
 }
 PATIENCE_SECONDS = 600.0
+ASKED = 30
+"""Requests of a batch, rows of an eval."""
 WAITING = 8
 """Runs that wait or work while it is killed."""
 
@@ -35,6 +43,8 @@ class Queue:
     chance: random.Random
     counts: list[Run] = field(default_factory=list)
     trainings: list[Run] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list)
+    evals: list[evals.EvalRun] = field(default_factory=list)
     kills: dict[str, int] = field(default_factory=lambda: {"server": 0, "worker": 0})
 
     def submit(self, kind: str, **fields: object) -> Run:
@@ -42,14 +52,55 @@ class Queue:
         return queue.submit(self.bench.store, self.bench.settings, self.bench.new_run().model_copy(update=given))
 
     def submit_count(self) -> None:
-        steps = self.chance.randrange(5, 60)
+        steps = self.chance.randrange(20, 100)
         fails = {"fail_at": self.chance.randrange(1, steps)} if self.chance.random() < 0.2 else {}
-        spec = {"steps": steps, "seconds": 0.02, **fails}
+        spec = {"steps": steps, "seconds": 0.05, **fails}
         self.counts.append(self.submit("count", resource=self.chance.choice(("cpu", "network")), spec=spec))
 
     def submit_training(self) -> Run:
         self.trainings.append(self.submit("train", spec={"recipe": RECIPE, "dataset": self.bench.fingerprint}, priority=5))
         return self.trainings[-1]
+
+    def submit_batch(self) -> None:
+        rows = [test_batches.request(number, fault={"delay": 0.1}) for number in range(ASKED)]
+        self.batches.append(test_batches.begin(self.bench, *rows))
+        self.unbounded(self.batches[-1].run)
+
+    def submit_eval(self) -> None:
+        """Whose answers are right, all of them."""
+        asked = [{"role": "user", "content": "{{item.question}}"}]
+        questions = [f"{number}?" for number in range(ASKED)]
+        answers = [answer_to({"messages": [{"role": "user", "content": question}]}) for question in questions]
+        pairs = zip(questions, answers, strict=True)
+        content = [{"item": {"question": question, "answer": answer}} for question, answer in pairs]
+        source = {
+            "type": "completions",
+            "model": "gpt-4o",
+            "source": {"type": "file_content", "content": content},
+            "input_messages": {"type": "template", "template": asked},
+        }
+        grader = {"type": "string_check", "name": "same", "operation": "eq"}
+        words = {"input": "{{sample.output_text}}", "reference": "{{item.answer}}"}
+        config = {"type": "custom", "include_sample_schema": True, "item_schema": {"type": "object", "properties": {}}}
+        record = evals.EvalRecord(
+            name="right", data_source_config=config, testing_criteria=[{**grader, **words}], updated_at=int(time.time())
+        )
+        store, settings = self.bench.store, self.bench.settings
+        made = evals.create_eval(store, record)
+        parsed, options = evals.SOURCES.validate_python(source), evals.RunOptions(concurrency=2)
+        self.evals.append(evals.create_run(store, settings, made.id, parsed, name="right", metadata={}, options=options))
+        self.unbounded(self.evals[-1].id)
+
+    def unbounded(self, run_id: str) -> None:
+        """Chance may kill one run many times before it gets anywhere."""
+        run = queue.find_run(self.bench.store, run_id)
+        self.bench.store.update_run(run_id, run.epoch, {"max_attempts": 1000}).result()
+
+    @property
+    def ids(self) -> list[str]:
+        """Of every run."""
+        runs = [run.id for run in (*self.counts, *self.trainings)]
+        return [*runs, *(batch.run for batch in self.batches), *(asked.id for asked in self.evals)]
 
     def fill(self) -> None:
         """Something is always left to do."""
@@ -57,25 +108,30 @@ class Queue:
             self.submit_count()
 
     def kill_worker(self) -> None:
-        """Any but the training that the other is compared with, wherever it is just now."""
-        until(lambda: bool(self.working()), lambda: "a worker", PATIENCE_SECONDS)
-        victims = self.working()
+        """Any but the training that the other is compared with: most in the middle of their work, some on their way to it."""
+        least = self.chance.choice((0, 1, 1, 1))
+        until(lambda: bool(self.alive(least)), lambda: "a worker", PATIENCE_SECONDS)
+        victims = self.alive(least)
         if victims and (pid := self.chance.choice(victims).pid) is not None:
             os.kill(pid, signal.SIGKILL)
             self.kills["worker"] += 1
 
-    def working(self) -> list[Run]:
+    def alive(self, least: int) -> list[Run]:
+        """Runs whose worker lives and which have come to this step."""
         runs = self.bench.store.unannounced_runs()
         alive = [run for run in runs if run.pid and run.boot and processes.state_of(run.pid, run.boot) == "alive"]
-        return [run for run in alive if run.state in OPEN_STATES and run.id != self.trainings[0].id]
+        return [run for run in alive if run.state in OPEN_STATES and run.step >= least and run.id != self.trainings[0].id]
 
 
 def kill_loop(bench: Bench, kills: int) -> str:
     work = Queue(bench, random.Random(kills))
-    server = LiveServer(bench.settings.data_dir, **LIMITS).start()
+    limits = {"STILLHOUSE_JOBS_CPU": "2", "STILLHOUSE_JOBS_NETWORK": "2", "STILLHOUSE_BATCH_CONCURRENCY": "3"}
+    server = LiveServer(bench.settings.data_dir, 0, **limits).start()
     try:
         work.submit_training()
         disturbed = work.submit_training()
+        work.submit_batch()
+        work.submit_eval()
         work.fill()
         until(lambda: bench.look(disturbed).step >= 2, lambda: f"a checkpoint; {bench.printed(disturbed)}", PATIENCE_SECONDS)
         bench.kill(disturbed)
@@ -93,14 +149,12 @@ def kill_loop(bench: Bench, kills: int) -> str:
     finally:
         server.kill()
     check(work)
-    return f"{work.kills}, {len(work.counts)} counts, {len(work.trainings)} trainings: 0 lost, 0 run twice"
+    return f"{work.kills}, {len(work.ids)} runs: 0 lost, 0 run twice"
 
 
 def until_ended(work: Queue) -> None:
-    ids = {run.id for run in (*work.counts, *work.trainings)}
-
     def left() -> list[tuple[str, str, int]]:
-        runs = [queue.find_run(work.bench.store, identifier) for identifier in ids]
+        runs = [queue.find_run(work.bench.store, identifier) for identifier in work.ids]
         return [(run.kind, run.state, run.step) for run in runs if not (run.state in FINAL_STATES and run.announced)]
 
     until(lambda: not left(), lambda: f"{left()}", PATIENCE_SECONDS)
@@ -123,13 +177,29 @@ def check(work: Queue) -> None:
     undisturbed, disturbed = (student_of(bench, run) for run in work.trainings)
     assert disturbed.hashes == undisturbed.hashes
     assert len(bench.store.artifacts()) == len(work.trainings)
-    assert len(bench.store.runs(limit=10_000)) == len(work.counts) + len(work.trainings)
+    for batch in work.batches:
+        done = batches.look(bench.store, bench.settings, batch.id)
+        assert (done.status, done.completed, done.failed) == ("completed", ASKED, 0)
+        assert sorted(test_batches.answered(bench, done.output_file_id), key=int) == [str(number) for number in range(ASKED)]
+    for asked in work.evals:
+        evaluated = evals.find_run(bench.store, asked.id).record
+        rows = list(rows_in(evaluated.blocks, run_files(bench.settings, asked.id).get))
+        assert (evaluated.tally.standings, len({row.example for row in rows})) == ({"pass": ASKED}, ASKED)
+        assert [report.id for report in bench.store.reports("right")] == [evaluated.report] * len(work.evals)
+    assert sorted(run.id for run in bench.store.runs(limit=10_000)) == sorted(work.ids)
 
 
 def student_of(bench: Bench, run: Run) -> Artifact:
     artifact = bench.store.artifact(str(queue.find_run(bench.store, run.id).result["artifact"]))
     assert artifact is not None
     return artifact
+
+
+@pytest.fixture(autouse=True)
+def upstream(bench: Bench) -> Iterator[FakeUpstream]:
+    with FakeUpstream() as upstream:
+        bench.store.put_upstream(Upstream(name="fake", base_url=upstream.base_url, models=("gpt-4o",))).result()
+        yield upstream
 
 
 @pytest.mark.slow

@@ -268,6 +268,25 @@ def test_runs_are_listed_newest_first(store: SqlStore) -> None:
     assert [run.id for run in store.runs("train", limit=1)] == ["run-3"]
 
 
+def test_age_counts_and_not_what_an_id_begins_with(store: SqlStore) -> None:
+    ids = ["run-1", "evalrun-2", "run-3", "batchrun-4"]
+    for number, run_id in enumerate(ids):
+        store.put_run(run_record(run_id).model_copy(update={"created": number})).result()
+    assert [run.id for run in store.runs()] == ids[::-1]
+    assert [run.id for run in store.runs(after="run-3")] == ["evalrun-2", "run-1"]
+    assert [run.id for run in store.unannounced_runs()] == ids
+
+
+def test_whoever_wants_to_know_hears_that_a_run_has_moved(store: SqlStore) -> None:
+    heard: list[str] = []
+    store.when_runs_change(lambda: heard.append("moved"))
+    store.put_run(run_record()).result()
+    store.update_run("run-1", 0, {"state": "paused"}).result()
+    store.update_run("run-1", 0, {"step": 3, "heartbeat": 1.0}).result()
+    store.put_key(Key(id="key-1", name="n", hash="h", shown="s", created=1)).result()
+    assert heard == ["moved", "moved"]
+
+
 def test_datasets_are_found_by_name_version_and_fingerprint(store: SqlStore) -> None:
     old, new, other = dataset("a", "11aa"), dataset("a", "22bb"), dataset("b", "11aa")
     for item in (old, new, other):

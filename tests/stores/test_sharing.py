@@ -15,7 +15,7 @@ from stillhouse.errors import StoreBusyError, StoreError, UsageError
 from stillhouse.settings import Settings
 from stillhouse.stores.dialects import SQLite
 from stillhouse.stores.local import LocalBackend
-from stillhouse.stores.lock import NOTE_NAME, DatabaseLock, published_server
+from stillhouse.stores.lock import NOTE_NAME, DatabaseLock, published_server, server_is_live
 from stillhouse.stores.opening import open_store
 from stillhouse.stores.remote import RemoteServer, apply_remote_writes
 from stillhouse.stores.spool import Spool
@@ -25,6 +25,21 @@ from tests.stores.processes import child, line_of, tell
 from tests.stores.samples import keep, live_server, run_record
 
 UPSTREAM = Upstream(name="u", base_url="http://u")
+
+
+def test_a_server_is_live_while_it_holds_the_lock_and_no_longer(settings: Settings) -> None:
+    assert not server_is_live(settings.data_dir)
+    with live_server(settings):
+        assert server_is_live(settings.data_dir)
+        note = (settings.data_dir / NOTE_NAME).read_bytes()
+    assert not server_is_live(settings.data_dir)
+    (settings.data_dir / NOTE_NAME).write_bytes(note)  # left by one that was killed
+    assert not server_is_live(settings.data_dir)
+    other = DatabaseLock(settings.data_dir)
+    assert other.acquire()
+    (settings.data_dir / NOTE_NAME).write_bytes(note.replace(str(os.getpid()).encode(), b"1"))
+    assert not server_is_live(settings.data_dir)  # a command has the lock
+    other.release()
 
 
 def test_a_lock_has_one_holder(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ class Dispatcher:
         started: list[str] = []
         taken = Counter(run.resource for run in runs if run.state in WORKING_STATES or _is_starting(run))
         waiting = [run for run in runs if run.state == "queued" and not _is_starting(run)]
-        for run in sorted(waiting, key=lambda run: (-run.priority, run.id)):
+        for run in sorted(waiting, key=_turn):
             if taken[run.resource] < self._limits.get(run.resource, 1):
                 taken[run.resource] += 1
                 try:
@@ -172,6 +172,11 @@ class Dispatcher:
 def backoff(attempts: int) -> float:
     """Seconds to wait before the next start, after so many in a row that did not get further: 0, 1, 2, 4, ..."""
     return 0.0 if attempts == 0 else min(2.0 ** (attempts - 1), LONGEST_WAIT_SECONDS)
+
+
+def _turn(run: Run) -> tuple[int, int, str]:
+    """By priority, then age: ids are UUIDv7 behind a prefix that says what they are of."""
+    return -run.priority, run.created, run.id.rpartition("-")[2]
 
 
 def _is_starting(run: Run) -> bool:

@@ -113,11 +113,12 @@ class Reads:
         states: Collection[RunState] | None = None,
         ref: str | None = None,
     ) -> list[Run]:
-        query = select(runs).order_by(runs.c.id.desc()).limit(limit)
+        query = select(runs).order_by(runs.c.created.desc(), runs.c.id.desc()).limit(limit)
         if kind is not None:
             query = query.where(runs.c.kind == kind)
         if after is not None:
-            query = query.where(runs.c.id < after)
+            last = select(runs.c.created, runs.c.id).where(runs.c.id == after)
+            query = query.where(tuple_(runs.c.created, runs.c.id) < last.scalar_subquery())
         if states is not None:
             query = query.where(runs.c.state.in_(states))
         if ref is not None:
@@ -126,8 +127,9 @@ class Reads:
             return [Run(**row._mapping) for row in connection.execute(query)]
 
     def unannounced_runs(self) -> list[Run]:
+        query = select(runs).where(UNANNOUNCED).order_by(runs.c.created, runs.c.id)
         with self._reading() as connection:
-            return [Run(**row._mapping) for row in connection.execute(select(runs).where(UNANNOUNCED).order_by(runs.c.id))]
+            return [Run(**row._mapping) for row in connection.execute(query)]
 
     def events(self, run_id: str, after: int = -1, limit: int = 10_000) -> list[RunEvent]:
         later = select(run_events).where(run_events.c.run == run_id, run_events.c.seq > after)
