@@ -74,6 +74,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "losses",
         "features",
     ),
+    "3  keeping": ("tensors", "files", "weights", "artifacts", "cards", "signals", "stores", "formats", "tasks", "assets", "sandbox"),
+    "4  kinds: each folder is a plural, its __init__ a table of strings": ("students", "models", "graders", "losses", "features"),
     "5  verbs: each takes what it needs as arguments": (
         "apply",
         "metering",

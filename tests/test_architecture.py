@@ -25,7 +25,7 @@ APART = {
 """Floors whose rooms do not import each other, and the rooms there that all may use."""
 
 KINDS_APART = {
-    "graders": {"base", "building", "judging"},
+    "graders": {"base", "building", "judging", "rubrics"},
     "losses": {"base", "sources"},
     "features": {"base"},
     "models": {"base"},

@@ -41,6 +41,8 @@ class Settings(Record):
     """Requests that may wait for one student; past it 429."""
     student_batch: int = 16
     """Requests answered in one forward pass."""
+    python_graders: bool = True
+    """Whether graders that their users wrote in Python run (confined, or not at all)."""
     jobs_cpu: int = 1
     """Runs that may compute at once."""
     jobs_gpu: int = 1

@@ -7,34 +7,40 @@ from __future__ import annotations
 
 from typing import Any
 
-from stillhouse.answers import normalise
-from stillhouse.chat import Message
+from stillhouse.chat import ChatRequest, ChatResponse, Message
 from stillhouse.grade import Grader
 from stillhouse.graders.building import build
 from tests.graders.rows import FakeJudge, fenced, means
 
-COMPARED = [{"role": "user", "content": "{{item.reference}}"}, {"role": "user", "content": "{{sample.output_text}}"}]
+REFERENCE, ANSWER = "{{item.reference}}", "{{sample.output_text}}"
+COMPARED = [{"role": "user", "content": REFERENCE}, {"role": "user", "content": ANSWER}]
 CONFIGS: dict[str, dict[str, Any]] = {
     "answer": {},
     "exact": {},
     "normalised": {},
-    "string_check": {"input": "{{sample.output_text}}", "reference": "{{item.reference}}", "operation": "eq"},
+    "string_check": {"input": ANSWER, "reference": REFERENCE, "operation": "eq"},
     "text_similarity": {
-        "input": "{{sample.output_text}}",
-        "reference": "{{item.reference}}",
+        "input": ANSWER,
+        "reference": REFERENCE,
         "evaluation_metric": "fuzzy_match",
         "pass_threshold": 1,
     },
     "score_model": {"model": "judge", "input": COMPARED},
     "label_model": {"model": "judge", "input": COMPARED, "labels": ["same", "different"], "passing_labels": ["same"]},
     "typed_answer": {"answers": "text"},
+    "rubric": {"model": "judge", "rubric": "accuracy", "question": "?", "answer": ANSWER, "pass_threshold": 1},
+    "pairwise": {"model": "judge", "question": REFERENCE},
+    "python": {
+        "source": "def grade(sample, item):\n    return sample['output_text'].strip() == item['reference'].strip()\n",
+        "pass_threshold": 1,
+    },
     "multi": {
         "graders": {
             "same": {
                 "type": "string_check",
                 "name": "same",
-                "input": "{{sample.output_text}}",
-                "reference": "{{item.reference}}",
+                "input": ANSWER,
+                "reference": REFERENCE,
                 "operation": "eq",
             }
         },
@@ -43,30 +49,25 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 
 
-def judge(messages: list[Message]) -> dict[str, Any]:
-    """Compares the second last message with the fenced text of the last."""
-    same = normalise(messages[-2]["content"]) == normalise(fenced(messages)[-1])
-    if "label" in messages[-1]:
-        raise AssertionError
-    return {"reasoning": "the same" if same else "not the same", "score": int(same)}
-
-
 class Comparing(FakeJudge):
-    """A judge that is right, whatever it is asked for: a score or a label."""
+    """A judge that is right in whatever words it is asked: a score, a label, a mark, the better of two."""
 
     def __init__(self) -> None:
-        super().__init__(lambda messages: judge(messages))
+        super().__init__(str)
 
-    async def complete(self, request: Any) -> Any:
-        wanted = request.body["response_format"]["json_schema"]["schema"]["properties"]
-
-        def says(messages: list[Message]) -> dict[str, Any]:
-            verdict = judge(messages)
-            score = verdict.pop("score")
-            return {**verdict, "score": score} if "score" in wanted else {**verdict, "label": "same" if score else "different"}
-
-        self.says = says
+    async def complete(self, request: ChatRequest) -> ChatResponse:
+        [wanted] = set(request.body["response_format"]["json_schema"]["schema"]["properties"]) - {"reasoning"}
+        self.says = lambda messages: {"reasoning": "compared", wanted: self._verdict(wanted, messages)}
         return await super().complete(request)
+
+    def _verdict(self, wanted: str, messages: list[Message]) -> Any:
+        if wanted == "winner":
+            reference, first, second = map(str.strip, fenced(messages))
+            return "tie" if first == second else "first" if first == reference else "second"
+        within = fenced(messages)
+        reference = within[0] if len(within) == 2 else messages[-2]["content"]
+        same = reference.strip() == within[-1].strip()
+        return {"score": int(same), "mark": 5 if same else 1, "label": "same" if same else "different"}[wanted]
 
 
 def grader(kind: str) -> Grader:

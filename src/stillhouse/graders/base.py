@@ -16,6 +16,7 @@ from stillhouse.errors import NotFoundError
 from stillhouse.grade import Grade, GradingError
 from stillhouse.records import Record
 from stillhouse.sample import Item, Sample
+from stillhouse.sandbox import Sandbox
 from stillhouse.similarity import Embedder, Ngrams
 from stillhouse.templates import Template, TemplateError, VariableError, Wrap, fill
 
@@ -62,8 +63,8 @@ class Means:
     model: Callable[[str], ChatModel] = _no_model
     """A judge by its model id. Raises NotFoundError. Whoever hands it in closes what it gave."""
     embedder: Embedder = field(default_factory=Ngrams)
-    python: bool = True
-    """Whether users' code may run (confined); otherwise graders of kind `python` are refused."""
+    sandbox: Sandbox | None = field(default_factory=Sandbox)
+    """Where users' code runs; None refuses graders of kind `python`."""
 
 
 def filled(value: Any, item: Item, sample: Sample, wrap: Wrap | None = None) -> Any:

@@ -53,3 +53,10 @@ def build(config: GraderConfig | Mapping[str, Any], means: Means | None = None) 
     kind = GRADERS.resolve(record.type)
     grader: Grader = kind(record, means or Means()) if hasattr(kind, "Config") else kind()
     return grader
+
+
+async def check(grader: Grader) -> None:
+    """What can be found wrong with a grader before it grades: source that is no Python. Raises UsageError, ConfinementError."""
+    checking = getattr(grader, "check", None)
+    if checking is not None:
+        await checking()

@@ -197,16 +197,22 @@ class Judge:
 
 
 def judge_messages(
-    templates: Sequence[InputMessage], item: Item, sample: Sample, *, fenced: tuple[str, ...] = ("sample",)
+    templates: Sequence[InputMessage],
+    item: Item,
+    sample: Sample,
+    *,
+    fenced: tuple[str, ...] = ("sample",),
+    names: Mapping[str, str] | None = None,
 ) -> list[Message]:
     """The messages of one row: variables of the namespaces `fenced` stand inside the fence, and the fence's rule before all.
 
-    Raises GradingError for a variable that the row lacks.
+    `names`: what a namespace's marks are called, by default as it is itself. Raises GradingError for a variable that the row lacks.
     """
     fence = Fence(item, sample)
 
     def wrap(variable: Variable, text: str) -> str:
-        return fence.around(variable.namespace, text) if variable.namespace in fenced else text
+        name = (names or {}).get(variable.namespace, variable.namespace)
+        return fence.around(name, text) if variable.namespace in fenced else text
 
     messages: list[Message] = [
         {"role": _role(each.role), "content": filled(_content(each.content), item, sample, wrap)} for each in templates
@@ -217,6 +223,11 @@ def judge_messages(
     if isinstance(first, str):  # one system message: many chat templates know no second one
         return [{"role": "system", "content": f"{fence.rule}\n\n{first}"}, *messages[1:]]
     return [{"role": "system", "content": fence.rule}, *messages]
+
+
+def says_nothing(text: str) -> bool:
+    """Whether there is neither a letter nor a digit in it, in any script: judges have been seen to praise such answers."""
+    return not any(character.isalnum() for character in text)
 
 
 def _role(role: str) -> str:

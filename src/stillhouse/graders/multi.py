@@ -11,7 +11,7 @@ from pydantic import field_validator, model_validator
 from stillhouse.formula import FUNCTIONS, Formula, FormulaError
 from stillhouse.grade import Grade, Grader, GradingError, TokenUsage, added
 from stillhouse.graders.base import HALF, GraderConfig, Means, Threshold
-from stillhouse.graders.building import GraderConfigError, build, parse_config
+from stillhouse.graders.building import GraderConfigError, build, check, parse_config
 from stillhouse.sample import Item, Sample
 
 KINDS = ("string_check", "text_similarity", "score_model", "label_model", "python")
@@ -71,6 +71,11 @@ class Multi:
         self._formula = Formula.parse(config.calculate_output)
         self._parts: dict[str, Grader] = {name: build(part, means) for name, part in config.parts.items()}
         self._least = HALF if config.pass_threshold is None else config.pass_threshold
+
+    async def check(self) -> None:
+        """Its parts' own checks."""
+        for part in self._parts.values():
+            await check(part)
 
     async def grade(self, item: Item, sample: Sample) -> Grade:
         given = await asyncio.gather(*(_tried(part, item, sample) for part in self._parts.values()))
