@@ -55,7 +55,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "grade",
         "eval_config",
     ),
-    "3  keeping": (
+    "3  keeping, and confining": (
         "tensors",
         "files",
         "weights",
@@ -66,6 +66,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "formats",
         "tasks",
         "assets",
+        "sandbox",
     ),
     "4  kinds: each folder is a plural, its __init__ a table of strings": (
         "students",
@@ -74,8 +75,6 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "losses",
         "features",
     ),
-    "3  keeping": ("tensors", "files", "weights", "artifacts", "cards", "signals", "stores", "formats", "tasks", "assets", "sandbox"),
-    "4  kinds: each folder is a plural, its __init__ a table of strings": ("students", "models", "graders", "losses", "features"),
     "5  verbs: each takes what it needs as arguments": (
         "apply",
         "metering",
@@ -93,6 +92,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "6  faces: names are resolved and parts joined here": (
         "workspace",
         "gateway",
+        "grading",
         "sources",
         "loop",
         "jobs",

@@ -24,6 +24,7 @@ from stillhouse.api.eval_pages import EvalPages
 from stillhouse.api.eval_runs import EvalRuns
 from stillhouse.api.evals import Evals
 from stillhouse.api.files import UploadedFiles
+from stillhouse.api.graders import Graders
 from stillhouse.api.health import Health
 from stillhouse.api.models import Models
 from stillhouse.api.routes import fixed_endpoints, refuse_unclassified, routes
@@ -35,6 +36,7 @@ from stillhouse.capture import Recorder
 from stillhouse.errors import StillhouseError
 from stillhouse.filing import Filing, Uploads
 from stillhouse.gateway import Gateway
+from stillhouse.grading import judge_of, means_of
 from stillhouse.ids import new_id, uuid7_hex
 from stillhouse.jobs.dispatching import Dispatcher, Observer
 from stillhouse.metering import Meter
@@ -79,12 +81,15 @@ class App:
         self._poster = Poster(settings.webhook_hosts)
         self.outbox = Outbox(store, self._poster)
         self.dispatcher = Dispatcher(store, settings, observers=(self._note_end, *observers))
+        router = self.gateway.router
+        graders = means_of(settings, router.resolve, judge_of(router))
         table = routes(
             self.access,
             [
                 *asking_resources(self.gateway.router, self.recorder, store, settings.max_body_bytes),
                 StoredCompletions(store, settings.max_body_bytes),
                 Models(self.gateway.router),
+                Graders(graders, settings.max_body_bytes),
                 UploadedFiles(self.filing, settings.max_file_bytes),
                 Batches(store, settings, self.filing),
                 UploadsInParts(self.uploads, self.filing, settings.max_upload_bytes),

@@ -121,6 +121,12 @@ class ModelResult(Record):
     """`teacher`, `student`, `base`, `control`, ..."""
     accuracy: dict[str, Interval]
     """By grader."""
+    scores: dict[str, Interval] = {}
+    """Mean score by grader, where scores are not only 0 and 1. Of a pairwise judge: the win rate against the teacher."""
+    judging: dict[str, TokenUsage] = {}
+    """What judges took of each model to grade this one's answers."""
+    judging_cost: float | None = None
+    """In the currency of the prices file; not in `cost`."""
     slices: dict[str, dict[str, Interval]] = {}
     """`label=card_arrival` -> grader -> accuracy."""
     agreement: float | None = None

@@ -41,6 +41,8 @@ class Settings(Record):
     """Requests that may wait for one student; past it 429."""
     student_batch: int = 16
     """Requests answered in one forward pass."""
+    embedder: str = ""
+    """The model id, of an upstream, whose embeddings the grader metric `cosine` compares; '' for the built-in one."""
     python_graders: bool = True
     """Whether graders that their users wrote in Python run (confined, or not at all)."""
     jobs_cpu: int = 1

@@ -18,7 +18,7 @@ from stillhouse.errors import UsageError
 
 NAMESPACES = ("item", "sample")
 
-_BRACES = re.compile(r"\{\{\s*((?:[^{}\"']|\"[^\"]*\"|'[^']*')*?)\s*\}\}")
+_BRACES = re.compile(r"\{\{([^{}]{1,512})\}\}")
 _NAME = re.compile(r"[^\W\d][\w-]*")
 _PATH = re.compile(r"[^\W\d][\w-]*(?:\s*[.\[].*)?", re.DOTALL)
 _STEP = re.compile(r"\.([\w-]+)|\[(-?\d{1,9})\]|\[\"([^\"]*)\"\]|\['([^']*)'\]")
@@ -137,8 +137,9 @@ def _parse(text: str) -> Template:
     parts: list[str | Variable] = []
     at = 0
     for braces in _BRACES.finditer(text):
-        if _PATH.fullmatch(braces[1]):
-            parts += [text[at : braces.start()], Variable.parse(braces[1])]
+        path = braces[1].strip()
+        if _PATH.fullmatch(path):
+            parts += [text[at : braces.start()], Variable.parse(path)]
             at = braces.end()
     parts.append(text[at:])
     for part in parts:

@@ -7,6 +7,7 @@ commands take built objects from here and hand them down.
 from __future__ import annotations
 
 import json
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +21,8 @@ from stillhouse.students.base import refuse_unsafe_files
 from stillhouse.weights import count_parameters
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stillhouse.artifact import Artifact
     from stillhouse.chat import ChatModel
     from stillhouse.dataset import Dataset
@@ -81,12 +84,15 @@ class Workspace:
         target = self.target(name)
         return Renamed(target.model, target.name)
 
-    def grader(self, name: str) -> Grader:
-        """A grader by name. Raises UsageError, which lists what there is."""
-        from stillhouse.graders import GRADERS
+    def grader(self, name: str, judge: str | None = None, model: Callable[[str], ChatModel] | None = None) -> Grader:
+        """A grader by name (`exact`, `rubric:accuracy`, ...) or from a JSON file. Raises UsageError, NotFoundError.
 
-        grader: Grader = GRADERS.resolve(name)()
-        return grader
+        `judge` is the model id of the judge of those that need one; `model` looks one up (default: `chat_model`, never closed).
+        """
+        from stillhouse.graders.building import build
+        from stillhouse.grading import config_of, means_of
+
+        return build(config_of(name, judge), means_of(self.settings, cache(self.target), model or self.chat_model))
 
     def dataset(self, name: str) -> Dataset:
         """A version by name, `name@prefix` or fingerprint. Raises NotFoundError."""

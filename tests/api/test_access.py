@@ -44,6 +44,8 @@ GOLDEN = {
     ("DELETE", "/v1/webhook_endpoints/{webhook_endpoint_id}"): Policy.KEY,
     ("POST", "/v1/webhook_endpoints/{webhook_endpoint_id}/rotate_secret"): Policy.KEY,
     ("POST", "/v1/webhook_endpoints/{webhook_endpoint_id}/test"): Policy.KEY,
+    ("POST", "/v1/fine_tuning/alpha/graders/run"): Policy.KEY,
+    ("POST", "/v1/fine_tuning/alpha/graders/validate"): Policy.KEY,
     ("GET", "/v1/models"): Policy.KEY,
     ("GET", "/v1/models/{model:path}"): Policy.KEY,
     ("POST", "/v1/files"): Policy.KEY,

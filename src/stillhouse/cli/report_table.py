@@ -30,6 +30,8 @@ def report_table(report: Report) -> Table:
     table = new_table("", *columns, title=headline_text(report))
     for grader in report.graders:
         _row(table, f"accuracy ({grader})", [interval_text(result.accuracy[grader]) for result in report.results])
+        means = [result.scores.get(grader) for result in report.results]
+        _row(table, f"  mean score ({grader})", [NONE if mean is None else mean_text(mean) for mean in means])
         _row(table, f"  {headline(report).role} minus it", [_delta(report, result, grader) for result in report.results])
     for name, cell in _measures(report).items():
         _row(table, name, [cell(result) for result in report.results])
@@ -86,6 +88,11 @@ def interval_text(interval: Interval) -> str:
     return f"{percent(interval.value)} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 
+def mean_text(interval: Interval) -> str:
+    """`0.640 [0.581, 0.702]`: scores need not lie between 0 and 1."""
+    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+
+
 def points(delta: Interval) -> str:
     """`-0.9 [-2.1, +0.3]`, in percentage points."""
     return f"{100 * delta.value:+.1f} [{100 * delta.low:+.1f}, {100 * delta.high:+.1f}]"
@@ -118,6 +125,7 @@ def _measures(report: Report) -> dict[str, Callable[[ModelResult], str]]:
         "latency p95": lambda result: _milliseconds(result.latency_p95_ms),
         "tokens in": lambda result: f"{result.prompt_tokens:,}",
         "tokens out": lambda result: f"{result.completion_tokens:,}",
+        "judged with tokens": lambda result: _judged(result),
         "cost": lambda result: NONE if result.cost is None else f"{result.cost:.4f} {currency}",
         "parameters": lambda result: NONE if result.parameters is None else f"{result.parameters:,}",
         "size on disk": lambda result: size_text(result.size_bytes),
@@ -156,6 +164,11 @@ def _verdict(delta: Interval) -> str:
     if delta.low <= 0 <= delta.high:
         return f"{points(delta)} points, no certain difference"
     return f"{points(delta)} points, certainly {'better' if delta.low > 0 else 'worse'}"
+
+
+def _judged(result: ModelResult) -> str:
+    used = sum(usage.prompt_tokens + usage.completion_tokens for usage in result.judging.values())
+    return f"{used:,}" if result.judging else NONE
 
 
 def _milliseconds(value: float | None) -> str:

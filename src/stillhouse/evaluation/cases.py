@@ -46,9 +46,11 @@ def case_id(item: Item, times: Counter[str]) -> str:
     return digest if times[digest] == 1 else f"{digest}-{times[digest]}"
 
 
-def case_of(example: Example, request: ChatRequest) -> Case:
-    """A dataset's example, and the request that asks it."""
-    return Case(example.id, item_of(example), request=request, label=label_of(example), metadata=example.metadata)
+def case_of(example: Example, request: ChatRequest, teacher: str | None = None) -> Case:
+    """A dataset's example, and the request that asks it. `teacher`: the teacher's answer, where graders may see it."""
+    theirs = {} if teacher is None else {"teacher": teacher}
+    item = {**item_of(example), **theirs}
+    return Case(example.id, item, request=request, label=label_of(example), metadata=example.metadata)
 
 
 def label_of(example: Example) -> str | None:

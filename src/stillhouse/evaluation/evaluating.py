@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from stillhouse.apply import Outcome
 from stillhouse.dataset import Example
 from stillhouse.errors import UsageError
 from stillhouse.evaluation.answering import Candidate, Memory, Plan, answer_all, request_for, warm
@@ -42,21 +43,23 @@ async def evaluate(
     """
     _check(candidates, examples, graders)
     names = [grader.name for grader in graders]
+    memory, teacher = memory or Memory(), next((candidate for candidate in candidates if candidate.role == TEACHER), None)
+    theirs: dict[str, str] = {}
+    if teacher is not None:  # first: graders see its answers
+        theirs, memory = await _teachers_answers(teacher, examples, plan, memory, _told(progress, teacher.name))
     rows: dict[str, list[Answered]] = {}
     for candidate in candidates:
-        told = _told(progress, candidate.name)
-        cases = [case_of(example, request_for(candidate, example, plan)) for example in examples]
+        cases = [case_of(example, request_for(candidate, example, plan), theirs.get(example.id)) for example in examples]
         await warm(candidate, cases)
-        rows[candidate.name] = await answer_all(candidate, cases, graders, plan, memory or Memory(), told)
+        rows[candidate.name] = await answer_all(candidate, cases, graders, plan, memory, _told(progress, candidate.name))
         _check_graded(rows[candidate.name], names)
-    teacher = next((candidate.name for candidate in candidates if candidate.role == TEACHER), None)
     results = tuple(
         result(
             candidate,
             rows[candidate.name],
             names,
             plan,
-            teacher=rows[teacher] if teacher not in (None, candidate.name) else None,
+            teacher=rows[teacher.name] if teacher not in (None, candidate) else None,
             prices=prices,
         )
         for candidate in candidates
@@ -74,6 +77,23 @@ async def evaluate(
         settings=_settings(plan, rows[candidates[0].name], prices),
     )
     return report, [row for candidate in candidates for row in rows[candidate.name]]
+
+
+async def _teachers_answers(
+    teacher: Candidate, examples: Sequence[Example], plan: Plan, memory: Memory, progress: Callable[[int, int], None] | None
+) -> tuple[dict[str, str], Memory]:
+    """Example's id -> its answer, and a memory that holds them, so that it is not asked again."""
+    cases = [case_of(example, request_for(teacher, example, plan)) for example in examples]
+    seen = dict(memory.seen or {})
+
+    def keep(outcome: Outcome) -> None:
+        seen[outcome.key] = outcome
+        if memory.keep is not None:
+            memory.keep(outcome)
+
+    await warm(teacher, cases)
+    rows = await answer_all(teacher, cases, (), plan, Memory(seen, keep), progress)
+    return {row.example: row.answer for row in rows if row.answer is not None}, Memory(seen, memory.keep)
 
 
 def headline(report: Report) -> ModelResult:

@@ -7,13 +7,13 @@ it is left out of that grader's shares, and of pairs, and counted apart as well.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from stillhouse.answers import final_answer, normalise
 from stillhouse.chat import Usage
 from stillhouse.evaluation.answering import Candidate, Plan
-from stillhouse.evaluation.intervals import paired_difference, percentile, share
-from stillhouse.grade import Answered, Difference, Interval, ModelResult
+from stillhouse.evaluation.intervals import mean, paired_difference, percentile, share
+from stillhouse.grade import Answered, Difference, Interval, ModelResult, TokenUsage, added
 from stillhouse.prices import Prices
 
 SMALLEST_LABEL = 5
@@ -41,10 +41,14 @@ def result(
 ) -> ModelResult:
     """One candidate's line of the report. `teacher`: the teacher's rows about the same examples, in the same order."""
     latencies = [row.latency_ms for row in rows if row.latency_ms is not None]
+    judging = _judging(rows)
     return ModelResult(
         model=candidate.name,
         role=candidate.role,
         accuracy=_accuracy(rows, graders),
+        scores=_scores(rows, graders, plan.seed),
+        judging=judging,
+        judging_cost=None if prices is None or not judging else _judging_cost(judging, prices),
         slices={key: _accuracy(members, graders) for key, members in sliced(rows, plan.slices).items()},
         agreement=None if teacher is None else agreement(rows, teacher),
         failed=sum(row.answer is None for row in rows),
@@ -99,6 +103,31 @@ def _accuracy(rows: Sequence[Answered], graders: Sequence[str]) -> dict[str, Int
     """By grader; one that could grade none of the rows is not in it."""
     counted = {grader: graded(rows, grader) for grader in graders}
     return {grader: share(sum(passed(row, grader) for row in its), len(its)) for grader, its in counted.items() if its}
+
+
+def _scores(rows: Sequence[Answered], graders: Sequence[str], seed: int) -> dict[str, Interval]:
+    """Mean scores, of the graders that say more than right or wrong."""
+    found = {}
+    for grader in graders:
+        counted = [row.grades[grader].score if grader in row.grades else 0.0 for row in graded(rows, grader)]
+        if any(score not in (0.0, 1.0) for score in counted):
+            found[grader] = mean(counted, seed=seed)
+    return found
+
+
+def _judging(rows: Sequence[Answered]) -> dict[str, TokenUsage]:
+    usage: dict[str, TokenUsage] = {}
+    for row in rows:
+        for grade in row.grades.values():
+            usage = added(usage, grade.usage)
+    return usage
+
+
+def _judging_cost(judging: Mapping[str, TokenUsage], prices: Prices) -> float | None:
+    """None where a judge has no price."""
+    used = {model: Usage(its.prompt_tokens, its.completion_tokens) for model, its in judging.items()}
+    costs = [prices.cost(model, usage, 0.0) for model, usage in used.items()]
+    return None if None in costs else sum(cost for cost in costs if cost is not None)
 
 
 def _cost(candidate: Candidate, rows: Sequence[Answered], seconds: float, prices: Prices) -> float | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from stillhouse.errors import UsageError
+from stillhouse.errors import InvalidParameterError
 from stillhouse.grade import Grader
 from stillhouse.graders import GRADERS
 from stillhouse.graders.base import GraderConfig, Means
@@ -20,31 +20,28 @@ API_KINDS = ("string_check", "text_similarity", "score_model", "label_model", "p
 """The kinds of OpenAI's API."""
 
 
-class GraderConfigError(UsageError):
-    """A grader's configuration that is wrong; `field` is where, e.g. `graders.0.operation`."""
+class GraderConfigError(InvalidParameterError):
+    """A grader's configuration that is wrong; `param` is where, e.g. `testing_criteria.0.operation`."""
 
     code = "invalid_grader"
 
-    def __init__(self, message: str, field: str = "") -> None:
-        super().__init__(message)
-        self.field = field
 
-
-def parse_config(value: Any) -> GraderConfig:
-    """A configuration as it was sent -> the record of its kind. Raises GraderConfigError."""
+def parse_config(value: Any, where: str = "grader") -> GraderConfig:
+    """A configuration as it was sent -> the record of its kind. `where` it stood is for errors. Raises GraderConfigError."""
     if not isinstance(value, Mapping):
-        raise GraderConfigError(f"A grader is an object with a 'type' and a 'name', got {type(value).__name__}.")
+        raise GraderConfigError(f"A grader is an object with a 'type' and a 'name', got {type(value).__name__}.", where)
     kind = value.get("type")
     if not isinstance(kind, str) or kind not in GRADERS.names():
-        raise GraderConfigError(f"There is no grader of type {kind!r}. There are: {', '.join(GRADERS.names())}.", "type")
+        there = ", ".join(GRADERS.names())
+        raise GraderConfigError(f"There is no grader of type {repr(kind)[:80]}. There are: {there}.", f"{where}.type")
     config: type[GraderConfig] = getattr(GRADERS.resolve(kind), "Config", GraderConfig)
     try:
         return config.model_validate(value)
     except ValidationError as exc:
         problem = exc.errors(include_url=False)[0]
-        place = ".".join(str(step) for step in problem["loc"])
-        got = "" if problem["type"] == "missing" else f" (got {repr(problem['input'])[:80]})"
-        raise GraderConfigError(f"{kind} grader: '{place or 'grader'}': {problem['msg']}{got}.", place) from exc
+        place = ".".join([where, *(str(step) for step in problem["loc"])])
+        got = "" if problem["type"] in ("missing", "value_error") else f" (got {repr(problem['input'])[:80]})"
+        raise GraderConfigError(f"'{place}': {problem['msg']}{got}.", place) from exc
 
 
 def build(config: GraderConfig | Mapping[str, Any], means: Means | None = None) -> Grader:

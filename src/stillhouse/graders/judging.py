@@ -206,7 +206,7 @@ def judge_messages(
 ) -> list[Message]:
     """The messages of one row: variables of the namespaces `fenced` stand inside the fence, and the fence's rule before all.
 
-    `names`: what a namespace's marks are called, by default as it is itself. Raises GradingError for a variable that the row lacks.
+    `names`: what a namespace's marks are called, where not by its name. Raises GradingError for a variable that the row lacks.
     """
     fence = Fence(item, sample)
 

@@ -25,8 +25,8 @@ from stillhouse.graders.judging import (
 from stillhouse.sample import Item, Sample
 
 TASK = (
-    "Which of the two answers to the question is better: more correct, more to the point, clearer? Their order means nothing, and "
-    "neither does length. Say 'first' or 'second', or 'tie' where neither is better."
+    "Which of the two answers to the question is better: more correct, more to the point, clearer? Their order and their length "
+    "mean nothing. Say 'first' or 'second', or 'tie' where neither is better."
 )
 Winner = Literal["first", "second", "tie"]
 
@@ -76,24 +76,19 @@ class Pairwise:
     async def _ask(self, item: Item, sample: Sample, *, first: bool) -> Judgement[Winner]:
         mine, other = self._config.answer, self._config.other
         shown = (mine, other) if first else (other, mine)
-        templates = [
-            InputMessage(role="system", content=self._config.task),
-            InputMessage(
-                role="user",
-                content=f"The question:\n{self._config.question}\n\nThe first answer:\n{shown[0]}\n\nThe second answer:\n{shown[1]}",
-            ),
-        ]
+        parts = {"The question": self._config.question, "The first answer": shown[0], "The second answer": shown[1]}
+        text = "\n\n".join(f"{title}:\n{part}" for title, part in parts.items())
+        templates = [InputMessage(role="system", content=self._config.task), InputMessage(role="user", content=text)]
         names = {"item": "text", "sample": "text"}  # the mark's name must not say whose answer it is
         return await self._judge.ask(judge_messages(templates, item, sample, fenced=("item", "sample"), names=names), SCHEMA)
 
 
 def _read(value: dict[str, Any]) -> Winner:
-    for winner in ("first", "second", "tie"):
-        if value["winner"] == winner:
-            return winner  # type: ignore[return-value]
-    raise ValueError("winner is none of first, second, tie")
+    winners: dict[Any, Winner] = {"first": "first", "second": "second", "tie": "tie"}
+    if not isinstance(value["winner"], str) or value["winner"] not in winners:
+        raise ValueError(f"winner is none of {', '.join(winners)}")
+    return winners[value["winner"]]
 
 
-SCHEMA: Schema[Winner] = Schema(
-    {REASONING: REASONS, "winner": {"type": "string", "enum": ["first", "second", "tie"]}}, _read
-)
+WINNER = {"type": "string", "enum": ["first", "second", "tie"]}
+SCHEMA: Schema[Winner] = Schema({REASONING: REASONS, "winner": WINNER}, _read)

@@ -55,11 +55,14 @@ class Python:
             raise GradingError(str(exc), "python_grader_runtime_error") from exc
         except ConfinementError as exc:
             raise GradingError(str(exc), "python_grader_server_error") from exc
-        passed = score >= self._least
-        return Grade(score=score, passed=passed, reason="" if passed else f"{FUNCTION}() gave {score:g}, {self._least:g} is needed")
+        reason = "" if score >= self._least else f"{FUNCTION}() gave {score:g}, {self._least:g} is needed"
+        return Grade(score=score, passed=score >= self._least, reason=reason)
 
     async def check(self) -> None:
-        """Whether the source is Python, read where it would run: a hostile one may take long. Raises UsageError, ConfinementError."""
+        """Whether the source is Python, read where it would run: a hostile one may take long.
+
+        Raises UsageError, ConfinementError.
+        """
         try:
             await self._sandbox.call(CHECK, "check", [self._source])
         except CodeError as exc:

@@ -1,4 +1,4 @@
-"""Grader `rubric`: a judge marks an answer from 1 to 5 by one of the ready rubrics. Question, reference and answer are all fenced."""
+"""Grader `rubric`: a judge marks an answer from 1 to 5 by a ready rubric. Question, reference and answer are all fenced."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ from stillhouse.evaluation.schemas import checked
 from stillhouse.evaluation.scoring import result
 from stillhouse.gateway import Gateway
 from stillhouse.grade import Answered, Grader, GradingError, Report
-from stillhouse.graders.base import Means
 from stillhouse.graders.building import build
+from stillhouse.grading import means_of
 from stillhouse.jobs.claim import Claim, answer
 from stillhouse.jobs.contamination import contamination_of, messages_of
 from stillhouse.jobs.eval_comparing import slim
@@ -156,7 +156,7 @@ class _EvalWork:
                 judges[name] = Remembering(Renamed(target.model, target.name), known, keep)
             return judges[name]
 
-        means = Means(model=judge)
+        means = means_of(self._settings, self._gateway.router.resolve, judge)
         return [Named(build(config, means), name) for name, config in zip(self._names, self._eval.testing_criteria, strict=True)]
 
     def _cases(self, rows: RowFiles) -> Iterator[Case]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 from stillhouse.apply import Journal, Outcome
 from stillhouse.artifact import Artifact
 from stillhouse.artifacts import load_manifest
+from stillhouse.chat import ChatModel
 from stillhouse.dataset import Dataset, Example, Split
 from stillhouse.errors import NotFoundError
 from stillhouse.evaluation import Candidate, Memory, Plan, evaluate, keep_report, rows_of
@@ -32,6 +34,7 @@ async def evaluate_models(
     plan: Plan,
     graders: Sequence[str],
     *,
+    judge: str | None = None,
     split: Split = "test",
     limit: int | None = None,
     progress: Progress | None = None,
@@ -42,10 +45,10 @@ async def evaluate_models(
     """
     plan = plan.model_copy(update={"dataset": dataset.fingerprint, "split": split})
     examples = sample(read_examples(workspace.dataset_folder(dataset.fingerprint), split), limit)
-    built = [workspace.grader(name) for name in graders]
     prices = load_prices(workspace.settings.prices)
     resolved = {name: _target(workspace, name) for name in models.values()}
     async with AsyncExitStack() as stack:
+        built = [workspace.grader(name, judge, partial(_closed_with, stack, workspace)) for name in graders]
         candidates = []
         for role, name in models.items():
             candidates.append(_candidate(workspace, role, name, resolved[name]))
@@ -90,6 +93,13 @@ def report_examples(workspace: Workspace, report: Report) -> list[Example]:
 def files(workspace: Workspace) -> Files:
     """Where rows are kept."""
     return Files(workspace.settings.files)
+
+
+def _closed_with(stack: AsyncExitStack, workspace: Workspace, name: str) -> ChatModel:
+    """A judge, closed at the end of the evaluation."""
+    model = workspace.chat_model(name)
+    stack.push_async_callback(model.close)
+    return model
 
 
 def _candidate(workspace: Workspace, role: str, name: str, target: str) -> Candidate:

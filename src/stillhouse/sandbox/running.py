@@ -12,14 +12,18 @@ import json
 import math
 import os
 import platform
+import selectors
 import signal
+import subprocess
 import sys
 import sysconfig
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from pydantic import Field
 
@@ -30,6 +34,8 @@ from stillhouse.sandbox import filtering
 GUEST = Path(__file__).with_name("guest.py")
 PACKAGES = ("rapidfuzz", "numpy")
 """What may be imported besides the standard library, where it is installed."""
+PIPE = 4096
+"""Bytes that a pipe which can be written to takes without blocking (POSIX's PIPE_BUF on Linux)."""
 LONGEST_OUTPUT = 64 * 1024
 """Bytes that a call may write on either stream; past it, it is killed."""
 
@@ -66,20 +72,20 @@ class Limits(Record):
 
 
 class Sandbox:
-    """Runs functions whose source others wrote. Belongs to one event loop."""
+    """Runs functions whose source others wrote, each call in a process and a thread of its own: no event loop waits for it."""
 
     def __init__(self, limits: Limits | None = None, *, at_once: int | None = None) -> None:
         """`at_once`: processes at a time, by default as many as the machine has cores."""
         self.limits = limits or Limits()
-        self._turns = asyncio.Semaphore(at_once or os.cpu_count() or 1)
+        self._turns = ThreadPoolExecutor(at_once or os.cpu_count() or 1, thread_name_prefix="sandbox")
 
     async def call(self, source: str, function: str, arguments: Sequence[Any]) -> float:
         """The number that `function`, defined by `source`, gives for JSON `arguments`.
 
-        Raises ConfinementError, CodeError.
+        A call that is cancelled ends by itself within its time. Raises ConfinementError, CodeError.
         """
-        async with self._turns:
-            answer = await self._answer({"source": source, "function": function, "arguments": list(arguments)})
+        call = {"source": source, "function": function, "arguments": list(arguments)}
+        answer = await asyncio.get_running_loop().run_in_executor(self._turns, self._answer, call)
         if "refused" in answer:
             raise ConfinementError(
                 f"Code cannot be confined on this machine ({answer['refused']}), so it is not run. Linux with user namespaces is "
@@ -92,24 +98,25 @@ class Sandbox:
             raise CodeError(f"{function}() returned {value}, where a finite number is needed", "raised")
         return value
 
-    async def _answer(self, call: dict[str, Any]) -> dict[str, Any]:
+    def _answer(self, call: dict[str, Any]) -> dict[str, Any]:
         request = json.dumps({**_surroundings(), "limits": self._resources(), "call": call}).encode()
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-s", "-S", "-P", "-B", str(GUEST)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+        process = subprocess.Popen(
+            [sys.executable, "-s", "-S", "-P", "-B", str(GUEST)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env={"PYTHONHASHSEED": "0"},  # sets come in the same order every time
             start_new_session=True,
+            bufsize=0,
         )
-        try:
-            async with asyncio.timeout(self.limits.seconds):
-                output, code = await _conversation(process, request)
-        except TimeoutError:
-            raise CodeError(f"it took longer than {self.limits.seconds:g} seconds", "time") from None
-        finally:
-            await _end(process)
-        return self._read(output, code)
+        with process:
+            try:
+                return self._read(*_conversation(process, request, self.limits.seconds))
+            except TimeoutError:
+                raise CodeError(f"it took longer than {self.limits.seconds:g} seconds", "time") from None
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # the whole group is gone when this returns, whatever happened
 
     def _read(self, output: bytes, code: int) -> dict[str, Any]:
         try:
@@ -156,36 +163,51 @@ def _packages() -> list[Path]:
     return found
 
 
-async def _conversation(process: asyncio.subprocess.Process, request: bytes) -> tuple[bytes, int]:
-    """What it answered, and the code it ended with. Raises CodeError as soon as it says too much."""
+def _conversation(process: subprocess.Popen[bytes], request: bytes, seconds: float) -> tuple[bytes, int]:
+    """What it answered, and the code it ended with. Raises TimeoutError, and CodeError as soon as it says too much."""
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-    output, _, _ = await asyncio.gather(_all_of(process.stdout), _all_of(process.stderr), _give(process.stdin, request))
-    return output, await process.wait()
+    deadline = time.monotonic() + seconds
+    said = {process.stdout: bytearray(), process.stderr: bytearray()}
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdin, selectors.EVENT_WRITE)
+        for stream in said:
+            selector.register(stream, selectors.EVENT_READ)
+        left = memoryview(request)
+        while selector.get_map():
+            ready = selector.select(max(0.0, deadline - time.monotonic()))
+            if not ready:
+                raise TimeoutError
+            for key, _ in ready:
+                if key.fileobj is process.stdin:
+                    left = _give(process.stdin, left)
+                    over = not left
+                else:
+                    over = not _take(process.stdout if key.fileobj is process.stdout else process.stderr, said)
+                if over:
+                    selector.unregister(key.fileobj)
+                    key.fileobj.close()  # type: ignore[union-attr]
+    try:
+        code = process.wait(max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        raise TimeoutError from None
+    return bytes(said[process.stdout]), code
 
 
-async def _give(stream: asyncio.StreamWriter, request: bytes) -> None:
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        stream.write(request)
-        await stream.drain()
-        stream.close()
+def _give(stream: IO[bytes], left: memoryview) -> memoryview:
+    """What is still to be given; nothing where nobody takes it."""
+    try:
+        return left[os.write(stream.fileno(), left[:PIPE]) :]
+    except BrokenPipeError:
+        return left[:0]
 
 
-async def _all_of(stream: asyncio.StreamReader) -> bytes:
-    parts, size = [], 0
-    while part := await stream.read(LONGEST_OUTPUT):
-        parts.append(part)
-        size += len(part)
-        if size > LONGEST_OUTPUT:
-            raise CodeError(f"it wrote more than {LONGEST_OUTPUT} bytes", "output")
-    return b"".join(parts)
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """The whole group is gone when this returns, whatever happened before."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()
-    process._transport.close()  # type: ignore[attr-defined]  # there is no public way, and a pipe left open is a warning
+def _take(stream: IO[bytes], said: dict[IO[bytes], bytearray]) -> bool:
+    """Whether there may be more. Raises CodeError."""
+    part = os.read(stream.fileno(), LONGEST_OUTPUT)
+    said[stream] += part
+    if len(said[stream]) > LONGEST_OUTPUT:
+        raise CodeError(f"it wrote more than {LONGEST_OUTPUT} bytes", "output")
+    return bool(part)
 
 
 def _name(code: int) -> str:

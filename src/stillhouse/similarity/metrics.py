@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any
@@ -13,6 +14,8 @@ from stillhouse.similarity.overlap import gleu, rouge_l, rouge_n
 from stillhouse.similarity.words import is_han, is_unspaced, tokens, words
 
 COSINE = "cosine"
+QUICK = 4096
+"""Characters that are compared in well under a millisecond; longer texts are compared in a thread, so that others are served."""
 
 
 async def similarity(metric: str, candidate: str, reference: str, embedder: Embedder) -> Likeness:
@@ -21,6 +24,8 @@ async def similarity(metric: str, candidate: str, reference: str, embedder: Embe
         return Likeness(score=cosine(*await embedder.embed([candidate, reference])), rule=f"cosine of {embedder.name}")
     if candidate == reference and not words(reference):
         return Likeness(score=1.0, rule="the same signs")
+    if len(candidate) + len(reference) > QUICK:
+        return await asyncio.to_thread(_PURE[metric], candidate, reference)
     return _PURE[metric](candidate, reference)
 
 
