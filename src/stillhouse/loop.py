@@ -24,7 +24,7 @@ from stillhouse.grade import Report
 from stillhouse.jobs import queue
 from stillhouse.jobs.augmenting import check_options, with_augmentation
 from stillhouse.jobs.comparing import Comparison, compare_with_teacher
-from stillhouse.jobs.evaluations import evaluate_models
+from stillhouse.jobs.evaluations import Graders, evaluate_models
 from stillhouse.jobs.planning import check_recipe, plan_training
 from stillhouse.jobs.watch import settle_all
 from stillhouse.recipe import DataSource, Recipe, load_recipe
@@ -199,8 +199,8 @@ async def judge(
         concurrency=CONCURRENCY,
     )
     models = _roles(workspace, recipe, artifact)
-    limit = recipe.evaluation.limit
-    return await evaluate_models(workspace, dataset, models, plan, recipe.evaluation.graders, limit=limit, progress=progress)
+    limit, graders = recipe.evaluation.limit, Graders(recipe.evaluation.graders)
+    return await evaluate_models(workspace, dataset, models, plan, graders, limit=limit, progress=progress)
 
 
 def _roles(workspace: Workspace, recipe: Recipe, artifact: Artifact) -> dict[str, str]:

@@ -52,4 +52,4 @@ async def test_a_reason_says_what_was_wanted() -> None:
 def test_a_type_that_is_none_is_refused_with_the_field() -> None:
     with pytest.raises(GraderConfigError, match="There is no answer type") as raised:
         build({"type": "typed_answer", "name": "it", "answers": "vowel"})
-    assert raised.value.field == "answers"
+    assert raised.value.param == "grader.answers"

@@ -20,7 +20,7 @@ from stillhouse.document import Document, DocumentQuery
 from stillhouse.errors import FormatError, NotFoundError
 from stillhouse.eval_config import CustomConfig, DataSourceConfig
 from stillhouse.evaluation.schemas import check_schema
-from stillhouse.graders.building import GraderConfigError, parse_config
+from stillhouse.graders.building import parse_config
 from stillhouse.jobs.evals import EVAL, EvalRecord, create_eval, delete_eval, find_eval
 from stillhouse.records import Record
 from stillhouse.settings import Settings
@@ -120,10 +120,7 @@ class Evals:
 
 def check_criterion(criterion: dict[str, Any], where: str) -> None:
     """Raises InvalidParameterError for a grader that cannot be built from this."""
-    try:
-        config = parse_config(criterion)
-    except GraderConfigError as exc:
-        raise InvalidParameterError(str(exc), f"{where}.{exc.field}" if exc.field else where) from exc
+    config = parse_config(criterion, where)
     if config.type == "text_similarity" and criterion.get("pass_threshold") is None:
         raise InvalidParameterError("A text_similarity criterion needs a 'pass_threshold'.", f"{where}.pass_threshold")
 

@@ -30,9 +30,7 @@ def run_(
     base: Annotated[str | None, typer.Option(help="The student before it was trained.", show_default=False)] = None,
     control: Annotated[str | None, typer.Option(help="A student of another training, to compare.", show_default=False)] = None,
     grader: Annotated[list[str] | None, typer.Option(help="Again for more; the first is the headline's. Default: exact.")] = None,
-    judge: Annotated[
-        str | None, typer.Option(help="Model that judges, for rubric:NAME and pairwise.", show_default=False)
-    ] = None,
+    judge: Annotated[str | None, typer.Option(help="Model that judges: rubric:NAME, pairwise.", show_default=False)] = None,
     slice_: Annotated[list[str] | None, typer.Option("--slice", metavar="KEY", help="A metadata key to report by.")] = None,
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
     limit: Annotated[int | None, typer.Option(min=1, help="Evaluate on so many examples, drawn by hash.")] = None,
@@ -52,7 +50,7 @@ def run_(
     from stillhouse.cli.report_table import report_table
     from stillhouse.cli.watching import asking
     from stillhouse.evaluation import Plan
-    from stillhouse.jobs.evaluations import evaluate_models
+    from stillhouse.jobs.evaluations import Graders, evaluate_models
 
     session: Session = ctx.obj
     wanted = dataset or dataset_option
@@ -73,11 +71,9 @@ def run_(
         temperature=None if temperature < 0 else temperature,
         concurrency=concurrency,
     )
-    of, graders = _split(split), grader or ["exact"]
+    by = Graders(tuple(grader or ["exact"]), judge)
     with asking(session) as progress:
-        evaluation = evaluate_models(
-            workspace, found, models, plan, graders, judge=judge, split=of, limit=limit, progress=progress
-        )  # fmt: skip
+        evaluation = evaluate_models(workspace, found, models, plan, by, split=_split(split), limit=limit, progress=progress)
         report = asyncio.run(evaluation)
     session.emit(report, lambda: report_table(report))
     session.say(f"Kept as {report.id}. What went wrong: stillhouse eval failures {report.id}")

@@ -22,7 +22,7 @@ from stillhouse.evaluation.evaluating import Progress
 from stillhouse.formats.base import Row
 from stillhouse.grade import Report
 from stillhouse.jobs import queue
-from stillhouse.jobs.evaluations import evaluate_models
+from stillhouse.jobs.evaluations import Graders, evaluate_models
 from stillhouse.jobs.planning import plan_training
 from stillhouse.method import BlackBox
 from stillhouse.recipe import DataSource, Evaluation, Recipe, Student, Teacher, Training
@@ -152,7 +152,7 @@ def trained(workspace: Workspace, run_id: str, watch: Callable[[str], Run]) -> A
 async def compare(workspace: Workspace, dataset: Dataset, models: dict[str, str], progress: Progress) -> Report:
     """Every model on the unseen questions, greedily; the report is kept."""
     plan = Plan(name=DATASET, dataset=dataset.fingerprint, slices=("task",), max_tokens=160, concurrency=16)
-    return await evaluate_models(workspace, dataset, models, plan, ["answer"], progress=progress)
+    return await evaluate_models(workspace, dataset, models, plan, Graders(("answer",)), progress=progress)
 
 
 def one_more() -> Question:

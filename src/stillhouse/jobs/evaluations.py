@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -27,14 +28,22 @@ from stillhouse.records import canonical_json, fingerprint
 from stillhouse.workspace import BUILTIN, Workspace
 
 
+@dataclass(frozen=True)
+class Graders:
+    """Who grades, by name, as `Workspace.grader` knows them."""
+
+    names: tuple[str, ...]
+    judge: str | None = None
+    """Model id of the judge of those that need one."""
+
+
 async def evaluate_models(
     workspace: Workspace,
     dataset: Dataset,
     models: Mapping[str, str],
     plan: Plan,
-    graders: Sequence[str],
+    graders: Graders,
     *,
-    judge: str | None = None,
     split: Split = "test",
     limit: int | None = None,
     progress: Progress | None = None,
@@ -48,7 +57,7 @@ async def evaluate_models(
     prices = load_prices(workspace.settings.prices)
     resolved = {name: _target(workspace, name) for name in models.values()}
     async with AsyncExitStack() as stack:
-        built = [workspace.grader(name, judge, partial(_closed_with, stack, workspace)) for name in graders]
+        built = [workspace.grader(name, graders.judge, partial(_closed_with, stack, workspace)) for name in graders.names]
         candidates = []
         for role, name in models.items():
             candidates.append(_candidate(workspace, role, name, resolved[name]))
