@@ -165,6 +165,8 @@ def test_files_and_functions_stay_small() -> None:
 
 
 FORBIDDEN_CALLS = {"torch.load", "pickle.load", "pickle.loads", "joblib.load", "eval", "exec", "os.system"}
+CONFINED = {"stillhouse.sandbox.guest": {"exec"}}
+"""The one place where foreign code runs: a process that has locked itself in (tests/sandbox)."""
 
 
 def test_nothing_runs_foreign_code() -> None:
@@ -173,7 +175,7 @@ def test_nothing_runs_foreign_code() -> None:
     for path in modules():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):
-                if ast.unparse(node.func) in FORBIDDEN_CALLS:
+                if ast.unparse(node.func) in FORBIDDEN_CALLS - CONFINED.get(name_of(path), set()):
                     found.append(f"{name_of(path)}:{node.lineno} {ast.unparse(node.func)}")
                 for keyword in node.keywords:
                     risky = {"trust_remote_code", "shell", "allow_pickle"}
