@@ -70,6 +70,20 @@ def test_rows_without_an_answer_yet_are_counted_apart(tmp_path: Path) -> None:
     assert (score(reading).n, score(reading).incomplete, score(reading).accuracy) == (1, 1, 100.0)
 
 
+def test_fine_tuned_students_are_read_by_their_marker(tmp_path: Path) -> None:
+    said = [" 2 and 2 is 4 --> 4", " 2 and 3 is 5 --> 4", " 4, then 5", " --> none"]
+    rows = [completion_row(index, f"{index}?", "4", text) for index, text in enumerate(said)]
+    metadata = {"dataset_key": "svamp", "base_model": "curie", "completion_key": "ft_cot", "finetune_key": "zs_cot_svamp"}
+    document = {
+        "metadata": {**metadata, "prediction_template": "ft_cot_token"},
+        "data": {str(i): [row] for i, row in enumerate(rows)},
+    }
+    write(tmp_path / "B_curie__C_ft_cot" / "F_zs_cot_svamp__D_svamp.json", document)
+    [reading] = read_folder(tmp_path)
+    found = score(reading)
+    assert (found.correct, found.unmarked, found.no_candidate, found.finetune_key) == (2, 1, 1, "zs_cot_svamp")
+
+
 def test_self_consistency_is_told_where_questions_have_several(tmp_path: Path) -> None:
     rows = [completion_row(0, "a?", "4", text, number=number) for number, text in enumerate(["5", "4", "4.0"])]
     metadata = {"dataset_key": "svamp", "base_model": "m", "completion_key": "zs_cot_t70", "prediction_template": "zs_cot"}

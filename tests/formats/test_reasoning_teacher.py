@@ -10,10 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stillhouse.errors import FormatError, NotFoundError
+from stillhouse.errors import FormatError, NotFoundError, UsageError
 from stillhouse.formats.reasoning_teacher.documents import Completions, Samples, read_json, write_json
 from stillhouse.formats.reasoning_teacher.finetune_data import finetune_path, finetune_rows, read_finetune, write_finetune
 from stillhouse.formats.reasoning_teacher.layout import Place, completion_files, dataset_file, read_split, write_split
+from stillhouse.formats.reasoning_teacher.model_metadata import StudentKey, read_metadata, students_in, write_metadata
+from stillhouse.formats.reasoning_teacher.splits import default_split, few_shot_subset
 from stillhouse.reasoning import template_of
 from tests.reasoning.papers import write, write_paper
 
@@ -156,3 +158,35 @@ def test_fine_tuning_data(tmp_path: Path, platform: str) -> None:
     )
     if platform == "openai":
         assert path.read_text(encoding="utf-8") == '{"prompt": "a\\nb? ###", "completion": " d --> c END"}\n'
+
+
+def test_what_is_known_of_students(tmp_path: Path) -> None:
+    keys = [StudentKey("curie", "zs_cot_multiarith"), StudentKey("gpt2", "zs_cot_gsm8k", "ft_cot")]
+    for key in keys:
+        write_metadata(tmp_path, key, {"id": key.base_model})
+    assert (tmp_path / "saved" / "model_metadata" / "B_gpt2" / "F_zs_cot_gsm8k__T_ft_cot.json").is_file()
+    assert list(students_in(tmp_path)) == keys
+    assert read_metadata(tmp_path, keys[1]) == {"id": "gpt2"}
+    assert list(students_in(tmp_path / "absent")) == []
+    with pytest.raises(NotFoundError):
+        read_metadata(tmp_path, StudentKey("curie", "absent"))
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the real splits are not here")
+def test_splits_are_drawn_as_the_papers_were() -> None:
+    for path in sorted((DATA / "split").glob("*__default.json")):
+        split = json.loads(path.read_bytes())
+        assert default_split(path.name.partition("__")[0], sum(map(len, split.values()))) == split
+
+
+def test_published_splits_and_parts_of_them() -> None:
+    sizes = {"gsm8k": (7473, 1319), "commonsense_qa": (9741, 1221), "aqua": (10_000, 254)}
+    for key, (train, test) in sizes.items():
+        split = default_split(key, {"aqua": 97_721}.get(key, train + test))
+        assert (len(split["train"]), len(split["test"])) == (train, test)
+        assert set(split["train"]).isdisjoint(split["test"])
+    few = few_shot_subset(split["train"], 32)
+    assert set(few) <= set(split["train"])
+    assert few == sorted(set(few)) and len(few) == 32
+    with pytest.raises(UsageError, match="32 samples"):
+        few_shot_subset([1], 32)

@@ -61,6 +61,14 @@ def test_labelled_texts_come_back(tmp_path: Path, pairs: list[tuple[str, str]]) 
     assert [(row.messages[0]["content"], row.answer) for row in rows] == pairs
 
 
+@given(st.lists(st.tuples(TEXT, TEXT), max_size=4))
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_prompts_and_completions_come_back_to_the_character(tmp_path: Path, pairs: list[tuple[str, str]]) -> None:
+    examples = [Example(id="e", messages=[{"role": "user", "content": text}], answer=answer) for text, answer in pairs]
+    rows = there_and_back("prompt_completion", examples, tmp_path)
+    assert [(row.messages[0]["content"], row.answer) for row in rows] == pairs
+
+
 RICH = Example(
     id="e",
     messages=[
@@ -131,6 +139,28 @@ def test_a_chat_file_holds_nothing_that_is_not_openais(tmp_path: Path) -> None:
 def test_csv_refuses_what_it_cannot_hold(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Use openai_jsonl or parquet"):
         FORMATS.resolve("csv")().write([RICH], tmp_path / "f")
+
+
+def test_prompts_and_completions_refuse_what_they_cannot_hold(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="Use openai_jsonl or parquet"):
+        FORMATS.resolve("prompt_completion")().write([RICH], tmp_path / "f")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"{}", "'prompt' is missing"),
+        (b'{"prompt": "a", "completion": 1}', "'completion' is missing or no text"),
+        (b'{"prompt": "a", "completion": " "}', "its answer is empty"),
+        (b"[]", "not a JSON object"),
+        (b"{", "not valid JSON"),
+    ],
+)
+def test_a_line_that_is_no_prompt_and_completion_is_put_aside(tmp_path: Path, line: bytes, reason: str) -> None:
+    (tmp_path / "lines.jsonl").write_bytes(line)
+    [row] = FORMATS.resolve("prompt_completion")().read(tmp_path / "lines.jsonl")
+    assert isinstance(row, Quarantined)
+    assert reason in row.reason
 
 
 def test_csv_for_excel_starts_with_a_byte_order_mark_and_reads_back(tmp_path: Path) -> None:

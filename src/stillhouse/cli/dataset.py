@@ -85,7 +85,8 @@ def import_(
     valid: Annotated[Path | None, typer.Option("--valid", help="A file that is the valid split.", show_default=False)] = None,
     test: Annotated[Path | None, typer.Option("--test", help="A file that is the test split.", show_default=False)] = None,
     format_: Annotated[
-        str | None, typer.Option("--format", help="csv, openai_jsonl, openai_preference, parquet. Default: by the name.")
+        str | None,
+        typer.Option("--format", help="csv, openai_jsonl, openai_preference, prompt_completion, parquet. Default: by the name."),
     ] = None,
     encoding: Annotated[str, typer.Option("--encoding", help="gb18030 for files from Excel in Chinese.")] = "utf-8",
     split: Split = "0.8,0.1,0.1",
@@ -174,7 +175,9 @@ def export(
     ctx: typer.Context,
     dataset: str,
     out: Annotated[Path, typer.Option("--out", help="A new folder.")],
-    format_: Annotated[str, typer.Option("--format", help="openai_jsonl, openai_preference, csv or parquet.")] = "openai_jsonl",
+    format_: Annotated[
+        str, typer.Option("--format", help="openai_jsonl, openai_preference, prompt_completion, csv or parquet.")
+    ] = "openai_jsonl",
     bom: Annotated[bool, typer.Option("--bom", help="CSV that Excel opens as UTF-8.")] = False,
     json: JsonFlag = False,
 ) -> None:

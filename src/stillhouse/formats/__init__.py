@@ -17,6 +17,7 @@ FORMATS = Table(
         "csv": "stillhouse.formats.csv_text:CsvText",
         "openai_jsonl": "stillhouse.formats.openai_jsonl:OpenAIJsonl",
         "openai_preference": "stillhouse.formats.openai_preference:OpenAIPreference",
+        "prompt_completion": "stillhouse.formats.prompt_completion:PromptCompletion",
         "parquet": "stillhouse.formats.parquet:Parquet",
     },
 )

@@ -19,7 +19,13 @@ SPLITS = ("default", "template")
 """The paper's split keys. `template`: no template of questions stands on both sides (its appendix E.3)."""
 
 _TAG = re.compile(r"(?:^|__)([A-Z])_")
-_PARENTS = {"dataset": ("data", ""), "split": ("data", ""), "completion_data": ("saved", ""), "finetune_data": ("saved", "")}
+_PARENTS = {
+    "dataset": ("data", ""),
+    "split": ("data", ""),
+    "completion_data": ("saved", ""),
+    "finetune_data": ("saved", ""),
+    "model_metadata": ("saved", ""),
+}
 
 
 class Place(Record):
@@ -37,14 +43,14 @@ class Place(Record):
         """Under `completion_data/`. Both of the paper's orders are read; this one, of its README, is written."""
         tags = [("F", self.finetune_key), ("T", self.train_key), ("D", self.dataset_key)]
         epoch = [] if self.epoch is None else [f"E_{self.epoch:03d}"]
-        parts = [f"{tag}_{_safe(key)}" for tag, key in tags if key is not None]
-        folder = f"B_{_safe(self.base_model)}__C_{_safe(self.completion_key)}"
+        parts = [f"{tag}_{safe_key(key)}" for tag, key in tags if key is not None]
+        folder = f"B_{safe_key(self.base_model)}__C_{safe_key(self.completion_key)}"
         return Path(folder) / ("__".join([*parts, *epoch]) + ".json")
 
     @classmethod
     def of(cls, path: Path) -> Place:
         """Raises FormatError where the path's last two names are not of the paper's form."""
-        tags = {**_tags(path.parent.name), **_tags(path.stem)}
+        tags = {**tags_of(path.parent.name), **tags_of(path.stem)}
         if not {"B", "C", "D"} <= tags.keys():
             raise FormatError(f"{path} is not named B_<base model>__C_<completion>/[F_<fine-tune>__]D_<dataset>.json.")
         epoch = tags.get("E", "")
@@ -54,7 +60,7 @@ class Place(Record):
 
 
 def folder_of(root: Path, name: str) -> Path | None:
-    """`dataset`, `split`, `completion_data` or `finetune_data` within a folder of either layout; None where it has none."""
+    """`dataset`, `completion_data`, ... within a folder of either layout; None where it has none."""
     return next((root / parent / name for parent in _PARENTS[name] if (root / parent / name).is_dir()), None)
 
 
@@ -102,13 +108,13 @@ def write_split(root: Path, key: str, indices: Mapping[str, list[int]], split: s
     return path
 
 
-def _tags(name: str) -> dict[str, str]:
+def tags_of(name: str) -> dict[str, str]:
     """`B_curie__C_zs_cot` -> `{"B": "curie", "C": "zs_cot"}`."""
     starts = [*_TAG.finditer(name)]
     ends = [*(match.start() for match in starts), len(name)][1:]
     return {match[1]: name[match.end() : end] for match, end in zip(starts, ends, strict=True)}
 
 
-def _safe(key: str) -> str:
+def safe_key(key: str) -> str:
     """A model's name may hold slashes; a file's may not."""
     return key.replace("/", "-").replace("\0", "")
