@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from stillhouse.answers import ANSWERS
 from stillhouse.chat import ChatModel, ChatRequest
 from stillhouse.errors import NotFoundError, UpstreamError, UsageError
 from stillhouse.graders import GRADERS
@@ -21,6 +22,8 @@ from stillhouse.sandbox import Sandbox
 from stillhouse.settings import Settings
 from stillhouse.similarity import Ngrams
 
+ANSWER = "answer:"
+"""Prefix of the types of answers, e.g. `answer:number`, `answer:choice:A-F`."""
 RUBRIC = "rubric:"
 """Prefix of the ready rubrics, e.g. `rubric:accuracy`."""
 
@@ -36,12 +39,15 @@ def means_of(settings: Settings, resolve: Callable[[str], Target], model: Callab
 
 
 def config_of(spec: str, judge: str | None = None) -> dict[str, Any]:
-    """What a command line names: a kind (`exact`), `rubric:accuracy`, `pairwise`, or a JSON file with a configuration.
+    """What a command line names: a kind (`exact`), `answer:number`, `rubric:accuracy`, `pairwise`, or a JSON file with a
+    configuration.
 
     `judge` is the model that judges. Raises UsageError, NotFoundError.
     """
     if spec.endswith(".json"):
         return _read(Path(spec))
+    if spec.startswith(ANSWER):
+        return {"type": "typed_answer", "name": spec, "answers": spec.removeprefix(ANSWER)}
     if spec.startswith(RUBRIC):
         return {"type": "rubric", "name": spec, "rubric": spec.removeprefix(RUBRIC), "model": _named(judge, spec)}
     if spec == "pairwise":
@@ -56,7 +62,7 @@ def config_of(spec: str, judge: str | None = None) -> dict[str, Any]:
 def known() -> list[str]:
     """What a command line can name, besides files."""
     plain = [name for name in GRADERS.names() if not hasattr(GRADERS.resolve(name), "Config")]
-    return [*plain, *(RUBRIC + name for name in RUBRICS), "pairwise"]
+    return [*plain, *(ANSWER + name for name in ANSWERS.names()), *(RUBRIC + name for name in RUBRICS), "pairwise"]
 
 
 class ForwardedEmbedder:

@@ -79,6 +79,14 @@ def test_put_aside_rows_say_why(stillhouse: Stillhouse, tmp_path: Path) -> None:
     assert len(json.loads(Path(run["kept_file"]).read_bytes())["data"]) == 3
 
 
+def test_a_grader_decides_instead_of_the_gold_answer(stillhouse: Stillhouse, tmp_path: Path) -> None:
+    write_paper(tmp_path, tasks={"svamp": OTHER_TASKS["svamp"]})
+    [run] = stillhouse("cot", "filter", tmp_path, "--by", "any", "--grader", "answer:number", "--json").json["runs"]
+    assert (run["kept"], run["put_aside"]) == (4, {"not passed by 'answer:number'": 1})
+    ran = stillhouse("cot", "filter", tmp_path, "--grader", "rubric:accuracy")
+    assert (ran.code, "--judge" in ran.err) == (2, True), ran.err
+
+
 def test_input_is_never_overwritten(stillhouse: Stillhouse, tmp_path: Path) -> None:
     write_paper(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}

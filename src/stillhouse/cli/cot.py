@@ -36,7 +36,8 @@ Answers = Annotated[
 
 By = Annotated[str, typer.Option("--by", help="right (the gold answer), vote (the majority's) or any.")]
 VoteShare = Annotated[float, typer.Option("--vote-share", min=0, max=1, help="With --by vote: more than this share.")]
-GraderName = Annotated[str | None, typer.Option("--grader", help="A grader by name decides too, e.g. a judge.")]
+GraderName = Annotated[str | None, typer.Option("--grader", help="A grader decides too: rubric:NAME, answer:TYPE, a JSON file.")]
+Judge = Annotated[str | None, typer.Option("--judge", help="The model that judges, where the grader needs one.")]
 MinChars = Annotated[int, typer.Option("--min-chars", min=0, help="Shortest reasoning.")]
 MaxChars = Annotated[int | None, typer.Option("--max-chars", min=1, help="Longest reasoning.")]
 Duplicates = Annotated[bool, typer.Option("--drop-duplicates", help="Of equal reasoning to a question one stays.")]
@@ -76,6 +77,7 @@ def filter_(
     by: By = "right",
     vote_share: VoteShare = 0.0,
     grader: GraderName = None,
+    judge: Judge = None,
     min_chars: MinChars = 0,
     max_chars: MaxChars = None,
     duplicates: Duplicates = False,
@@ -98,8 +100,8 @@ def filter_(
 
     session: Session = ctx.obj
     wish = Wish(
-        rule=_rule(rule), answers=answers, by=by, vote_share=vote_share, grader=grader, min_chars=min_chars, max_chars=max_chars,
-        duplicates=duplicates, near=near, truncated=truncated, leaked=leaked, d=d, choose=choose, seed=seed,
+        rule=_rule(rule), answers=answers, by=by, vote_share=vote_share, grader=grader, judge=judge, min_chars=min_chars,
+        max_chars=max_chars, duplicates=duplicates, near=near, truncated=truncated, leaked=leaked, d=d, choose=choose, seed=seed,
         template=template, shape=shape,
     )  # fmt: skip
     found = asyncio.run(filtered(session, folder, wish, FineTuneWish(out=out, split=split, part=part, platform=platform)))
@@ -122,6 +124,7 @@ def import_(
     by: By = "right",
     vote_share: VoteShare = 0.0,
     grader: GraderName = None,
+    judge: Judge = None,
     min_chars: MinChars = 0,
     max_chars: MaxChars = None,
     duplicates: Duplicates = False,
@@ -145,8 +148,8 @@ def import_(
 
     session: Session = ctx.obj
     wish = Wish(
-        rule=_rule(rule), answers=answers, by=by, vote_share=vote_share, grader=grader, min_chars=min_chars, max_chars=max_chars,
-        duplicates=duplicates, near=near, truncated=truncated, leaked=leaked, d=d, choose=choose, seed=seed,
+        rule=_rule(rule), answers=answers, by=by, vote_share=vote_share, grader=grader, judge=judge, min_chars=min_chars,
+        max_chars=max_chars, duplicates=duplicates, near=near, truncated=truncated, leaked=leaked, d=d, choose=choose, seed=seed,
         template=template, shape=shape,
     )  # fmt: skip
     more = ImportWish(

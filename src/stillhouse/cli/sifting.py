@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+from stillhouse.chat import ChatModel
 from stillhouse.cli.output import Session
 from stillhouse.curation.rationales import Rule, Sieve, read_folder
 from stillhouse.curation.rationales import sieves as kinds
@@ -30,6 +32,7 @@ class Wish(Record):
     by: str
     vote_share: float
     grader: str | None
+    judge: str | None
     min_chars: int
     max_chars: int | None
     duplicates: bool
@@ -70,16 +73,17 @@ async def filtered(session: Session, folder: Path, wish: Wish, files: FineTuneWi
     """Every file of the folder, sifted. Raises UsageError for words that no option knows."""
     finetune = _finetune(wish, files)
     how = cast("Choice", _one_of("--choose", wish.choose, CHOICES))
-    sieves = _sieves(session, wish)
-    return [
-        await filter_file(
-            reading, sieves, d=wish.d, how=how, seed=wish.seed, out=files.out, finetune=finetune, splits=_root(folder)
-        )
-        for reading in read_folder(folder, answers=wish.answers)
-    ]
+    async with AsyncExitStack() as stack:
+        sieves = _sieves(session, wish, stack)
+        return [
+            await filter_file(
+                reading, sieves, d=wish.d, how=how, seed=wish.seed, out=files.out, finetune=finetune, splits=_root(folder)
+            )
+            for reading in read_folder(folder, answers=wish.answers)
+        ]
 
 
-def _sieves(session: Session, wish: Wish) -> list[Sieve]:
+def _sieves(session: Session, wish: Wish, stack: AsyncExitStack) -> list[Sieve]:
     """Cheap and certain ones first; a judge, which costs money, last."""
     found: list[Sieve] = [kinds.complete]
     if _one_of("--by", wish.by, ("right", "vote", "any")) != "any":
@@ -93,8 +97,15 @@ def _sieves(session: Session, wish: Wish) -> list[Sieve]:
     if wish.duplicates or wish.near is not None:
         found.append(kinds.duplicates(wish.near))
     if wish.grader is not None:
-        found.append(kinds.judged(session.workspace.grader(wish.grader)))
+        found.append(kinds.judged(session.workspace.grader(wish.grader, wish.judge, partial(_closed_with, stack, session))))
     return found
+
+
+def _closed_with(stack: AsyncExitStack, session: Session, name: str) -> ChatModel:
+    """A judge, closed when the sifting is over."""
+    model = session.workspace.chat_model(name)
+    stack.push_async_callback(model.close)
+    return model
 
 
 async def imported(session: Session, folder: Path, wish: Wish, more: ImportWish) -> Dataset:
@@ -119,7 +130,9 @@ async def imported(session: Session, folder: Path, wish: Wish, more: ImportWish)
         valid=more.valid,
         may_train=more.may_train,
     )
-    return await import_rationales(session.workspace, more.name, readings, _root(folder), _sieves(session, wish), making)
+    async with AsyncExitStack() as stack:
+        sieves = _sieves(session, wish, stack)
+        return await import_rationales(session.workspace, more.name, readings, _root(folder), sieves, making)
 
 
 def shown_templates(shape: str) -> list[dict[str, Any]]:
