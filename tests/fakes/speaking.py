@@ -22,6 +22,10 @@ class SpeakingUpstream(FakeUpstream):
         self.gate = threading.Event()
         self.gate.set()
 
+    def __enter__(self) -> SpeakingUpstream:
+        super().__enter__()
+        return self
+
     async def _whole(self, served: Served, fault: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
         await asyncio.get_running_loop().run_in_executor(None, self.gate.wait, 30)
         body = whole_body(served.body, len(self.ledger))

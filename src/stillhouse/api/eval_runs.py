@@ -107,8 +107,8 @@ class EvalRuns:
         wish = parse_body(NewRun, raw)
         self._check_models(wish.data_source, record)
         self._check_rows(wish.data_source, record)
-        if wish.stillhouse.baseline is not None:
-            self._check_baseline(wish.stillhouse.baseline, eval_id)
+        if wish.stillhouse.teacher is not None:
+            self._check_teacher(wish.stillhouse.teacher, eval_id)
         found = create_run(
             self._store,
             self._settings,
@@ -159,11 +159,11 @@ class EvalRuns:
         except (NotFoundError, FormatError) as exc:
             raise InvalidParameterError(str(exc), "data_source.source.id") from exc
 
-    def _check_baseline(self, run_id: str, eval_id: str) -> None:
+    def _check_teacher(self, run_id: str, eval_id: str) -> None:
         try:
             find_run(self._store, run_id, eval_id)
         except NotFoundError as exc:
-            raise InvalidParameterError(str(exc), "stillhouse.baseline") from exc
+            raise InvalidParameterError(str(exc), "stillhouse.teacher") from exc
 
     def _list(self, call: Call, page: PageQuery, status: str | None) -> dict[str, Any]:
         eval_id = call.path_parameter("eval_id")

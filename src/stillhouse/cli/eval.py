@@ -120,19 +120,48 @@ def show(ctx: typer.Context, report: str, json: JsonFlag = False) -> None:
 
 
 @app.command()
-def compare(ctx: typer.Context, before: str, after: str, json: JsonFlag = False) -> None:
-    """What changed from one report to another, role by role: ids, or names for their newest."""
+def compare(
+    ctx: typer.Context,
+    before: str,
+    after: str,
+    margin: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Say whether AFTER is no worse by more than this, e.g. 0.02.")
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """What changed from one report to another, role by role: ids, names for their newest, or an eval's runs (evalrun-...)."""
     from stillhouse.cli.report_table import changes_table
-    from stillhouse.evaluation import compare as compare_reports
-    from stillhouse.jobs.evaluations import find_report, report_rows
+    from stillhouse.jobs.evaluations import compare_reports
 
     session: Session = ctx.obj
-    first, second = (find_report(session.workspace, name) for name in (before, after))
-    rows = [report_rows(session.workspace, report) if report.rows_file else [] for report in (first, second)]
-    changes = compare_reports(first, second, *rows)
+    changes = compare_reports(session.workspace, before, after, margin)
     if not changes:
         session.say("The two reports have no role and grader in common.")
     session.emit(changes, lambda: changes_table(changes))
+    for change in changes:
+        if change.verdict is not None:
+            session.say(f"{change.role} ({change.grader}): {change.verdict.words}")
+        elif margin is not None:
+            session.say(f"{change.role} ({change.grader}): no verdict, for the two did not answer the same examples.")
+
+
+@app.command()
+def contamination(ctx: typer.Context, report: str, json: JsonFlag = False) -> None:
+    """Which of the questions a model was trained on. REPORT is an id, a name for its newest, or an eval's run (evalrun-...)."""
+    from rich.text import Text
+
+    from stillhouse.jobs.evaluations import contamination as contamination_of
+
+    session: Session = ctx.obj
+    found = contamination_of(session.workspace, report)
+    table = new_table("model", ">alike", "question", "stands in its training data as", ">questions", ">known")
+    for each in found:
+        for leak in each.pairs:
+            cells = (_short(leak.other_text), _short(leak.seen_text))
+            table.add_row(Text(each.model), f"{leak.similarity:.2f}", *map(Text, cells), f"{each.questions:,}", f"{each.found:,}")
+    session.emit(found, lambda: table)
+    for each in found:
+        session.say(each.words)
 
 
 @app.command()

@@ -32,7 +32,7 @@ class Case:
     request: ChatRequest | None = None
     """None: nothing is asked."""
     sample: Sample = field(default_factory=dict)
-    """The answer that is there; with a request, what is known of the row besides."""
+    """The answer that is there, where nothing is asked."""
     error: str | None = None
     """Why nothing can be asked about it."""
     label: str | None = None

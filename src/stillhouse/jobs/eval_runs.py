@@ -20,6 +20,7 @@ from stillhouse.eval_config import ContentRow, JsonlSource
 from stillhouse.evaluation import Candidate, Memory, Plan, answer_all, warm
 from stillhouse.evaluation.blocks import ROWS, put_block, rows_in
 from stillhouse.evaluation.cases import Case, case_id, messages_for, with_output_text
+from stillhouse.evaluation.pairwise import win_rate
 from stillhouse.evaluation.schemas import checked
 from stillhouse.evaluation.scoring import result
 from stillhouse.gateway import Gateway
@@ -71,6 +72,7 @@ class _EvalWork:
         self._source = found.record.source
         self._files = run_files(self._settings, run.id)
         self._gateway = Gateway(workspace.store, self._settings)
+        self._theirs: dict[str, str] | None = None
         self._names = criterion_names(self._eval.testing_criteria)
         self._plan = Plan(name=found.record.name, dataset=found.eval, concurrency=found.record.options.concurrency)
 
@@ -161,31 +163,30 @@ class _EvalWork:
 
     def _cases(self, rows: RowFiles) -> Iterator[Case]:
         read = read_rows(self._workspace.store, self._settings, rows, self._run.id)
-        baseline = self._baseline()
         ids, counted = Counter[str](), checked(read, self._eval.config, in_run=True)
         for row in counted:
-            yield self._case(row, case_id(row.item, ids), baseline)
+            yield self._case(row, case_id(row.item, ids))
 
-    def _case(self, row: ContentRow, identifier: str, baseline: Mapping[str, str] | None) -> Case:
-        known = {} if baseline is None else {"baseline_text": baseline.get(identifier)}
-        sample = {**with_output_text(row.sample or {}), **{key: value for key, value in known.items() if value is not None}}
+    def _case(self, row: ContentRow, identifier: str) -> Case:
+        theirs = self._teacher().get(identifier)
+        item = row.item if theirs is None else {**row.item, "teacher": theirs}
         if isinstance(self._source, JsonlSource) or not self._record.model:
-            return Case(identifier, row.item, sample=sample)
+            return Case(identifier, item, sample=with_output_text(row.sample or {}))
         try:
-            messages = messages_for(self._source.input_messages, row.item)
+            messages = messages_for(self._source.input_messages, item)
         except StillhouseError as exc:
-            return Case(identifier, row.item, sample=sample, error=str(exc))
+            return Case(identifier, item, error=str(exc))
         sampling = self._source.sampling_params
-        request = ChatRequest.build(self._record.model, messages, **(sampling.parameters if sampling is not None else {}))
-        return Case(identifier, row.item, request=request, sample=known)
+        parameters = sampling.parameters if sampling is not None else {}
+        return Case(identifier, item, request=ChatRequest.build(self._record.model, messages, **parameters))
 
-    def _baseline(self) -> dict[str, str] | None:
-        """Case -> what the run that this one is compared with answered."""
-        other = self._record.options.baseline
-        if other is None:
-            return None
-        blocks, files = find_run(self._workspace.store, other).record.blocks, run_files(self._settings, other)
-        return {row.example: row.answer for row in rows_in(blocks, files.get) if row.answer is not None}
+    def _teacher(self) -> dict[str, str]:
+        """Case -> what the run that this one is set against answered."""
+        other = self._record.options.teacher
+        if self._theirs is None and other is not None:
+            blocks, files = find_run(self._workspace.store, other).record.blocks, run_files(self._settings, other)
+            self._theirs = {row.example: row.answer for row in rows_in(blocks, files.get) if row.answer is not None}
+        return self._theirs or {}
 
     def _keep(self, rows: Sequence[Answered]) -> None:
         blocks = (*self._record.blocks, put_block(rows, self._files.put))
@@ -197,7 +198,8 @@ class _EvalWork:
         """The report, as every evaluation has one, and what is known of the model's training data."""
         report = self._report(candidate)
         self._claim.insist(lambda store: answer(store.put_report(report)), STORE_SECONDS)
-        self._change({"report": report.id, "contamination": self._contamination()})
+        known = {"report": report.id, "contamination": self._contamination(), "pairwise": self._pairwise()}
+        self._change(known)
         return {"report": report.id}
 
     def _report(self, candidate: Candidate) -> Report:
@@ -222,6 +224,14 @@ class _EvalWork:
         rows = rows_in(self._record.blocks, self._files.get)
         asked = ((row.sample or {}).get("input") or messages_of(row.item or {}) for row in rows)
         return contamination_of(self._workspace, self._record.model, asked).model_dump(mode="json")
+
+    def _pairwise(self) -> dict[str, Any]:
+        """Wins, ties and losses of each pairwise criterion."""
+        kinds = zip(self._names, self._eval.testing_criteria, strict=True)
+        wanted = [name for name, criterion in kinds if criterion.get("type") == "pairwise"]
+        rows = [slim(row) for row in rows_in(self._record.blocks, self._files.get)] if wanted else []
+        found = {name: win_rate(rows, name) for name in wanted}
+        return {name: rate.model_dump(mode="json") for name, rate in found.items() if rate is not None}
 
     def _change(self, changes: Mapping[str, object], *, mine: bool = True) -> None:
         """Write to the run's document, as long as no later worker does. Raises ConflictError."""

@@ -53,8 +53,8 @@ class RunOptions(Record):
 
     concurrency: int = 8
     """Requests under way at once."""
-    baseline: str | None = None
-    """Another run of this eval: what it answered to the same item is `{{sample.baseline_text}}`."""
+    teacher: str | None = None
+    """Another run of this eval: what it answered to the same item is `{{item.teacher}}`."""
 
 
 class EvalRunRecord(Record):

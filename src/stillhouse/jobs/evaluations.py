@@ -15,14 +15,19 @@ from pathlib import Path
 from stillhouse.apply import Journal, Outcome
 from stillhouse.artifact import Artifact
 from stillhouse.artifacts import load_manifest
-from stillhouse.chat import ChatModel
+from stillhouse.chat import ChatModel, Message
 from stillhouse.dataset import Dataset, Example, Split
 from stillhouse.errors import NotFoundError
-from stillhouse.evaluation import Candidate, Memory, Plan, evaluate, keep_report, rows_of
+from stillhouse.evaluation import Candidate, Change, Memory, Plan, compare, evaluate, keep_report, rows_of
+from stillhouse.evaluation.blocks import rows_in
 from stillhouse.evaluation.evaluating import Progress
 from stillhouse.files import Files
 from stillhouse.formats.examples import read_examples
 from stillhouse.grade import Answered, Report
+from stillhouse.jobs.contamination import Contamination, contamination_of, messages_of
+from stillhouse.jobs.eval_comparing import report_of
+from stillhouse.jobs.eval_rows import run_files
+from stillhouse.jobs.evals import find_run
 from stillhouse.prices import load_prices
 from stillhouse.records import canonical_json, fingerprint
 from stillhouse.workspace import BUILTIN, Workspace
@@ -80,7 +85,9 @@ def sample(examples: Sequence[Example], limit: int | None) -> list[Example]:
 
 
 def find_report(workspace: Workspace, name: str) -> Report:
-    """A report by its id, or the newest of a name. Raises NotFoundError."""
+    """A report by its id, the newest of a name, or that of an eval's run. Raises NotFoundError."""
+    if name.startswith("evalrun-"):
+        return report_of(workspace.store, find_run(workspace.store, name))
     report = workspace.store.report(name)
     if report is None:
         report = max(workspace.store.reports(name), key=lambda each: each.id, default=None)
@@ -90,8 +97,31 @@ def find_report(workspace: Workspace, name: str) -> Report:
 
 
 def report_rows(workspace: Workspace, report: Report) -> list[Answered]:
-    """Everything that was answered. Raises NotFoundError when the rows were not kept."""
+    """Everything that was answered. Raises NotFoundError when the rows were not kept, or went with their run."""
+    run = report.settings.get("run")
+    if isinstance(run, str):
+        return list(rows_in(find_run(workspace.store, run).record.blocks, run_files(workspace.settings, run).get))
     return rows_of(report, files(workspace).get)
+
+
+def compare_reports(workspace: Workspace, before: str, after: str, margin: float | None) -> list[Change]:
+    """What changed from one report, or run, to another; with a verdict where a margin is given. Raises NotFoundError."""
+    first, second = find_report(workspace, before), find_report(workspace, after)
+    return compare(first, second, *(_rows_if_kept(workspace, report) for report in (first, second)), margin=margin)
+
+
+def report_questions(workspace: Workspace, report: Report) -> list[list[Message]]:
+    """What was asked, chat by chat. Raises NotFoundError when neither the dataset nor the rows are there."""
+    if "run" not in report.settings:
+        return [example.messages for example in report_examples(workspace, report)]
+    return [(row.sample or {}).get("input") or messages_of(row.item or {}) for row in report_rows(workspace, report)]
+
+
+def contamination(workspace: Workspace, name: str) -> list[Contamination]:
+    """For each model of a report, or run: does it know the questions already? Raises NotFoundError."""
+    report = find_report(workspace, name)
+    questions = report_questions(workspace, report)
+    return [contamination_of(workspace, result.model, questions) for result in report.results]
 
 
 def report_examples(workspace: Workspace, report: Report) -> list[Example]:
@@ -109,6 +139,13 @@ def _closed_with(stack: AsyncExitStack, workspace: Workspace, name: str) -> Chat
     model = workspace.chat_model(name)
     stack.push_async_callback(model.close)
     return model
+
+
+def _rows_if_kept(workspace: Workspace, report: Report) -> list[Answered]:
+    try:
+        return report_rows(workspace, report)
+    except NotFoundError:
+        return []
 
 
 def _candidate(workspace: Workspace, role: str, name: str, target: str) -> Candidate:

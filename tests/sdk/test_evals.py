@@ -1,0 +1,457 @@
+"""The official SDK's evals, runs and output items against the real server, its queue and its workers; strict validation is on.
+
+The questions are sums. The teacher is always right, the student errs where a sum ends in 5 or 0, the judge knows which is which.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from openai.types.evals import RunCreateResponse, RunRetrieveResponse
+
+from stillhouse.settings import Settings
+from stillhouse.stores.opening import open_store
+from tests.fakes.server import LiveServer, add_upstream
+from tests.fakes.speaking import SpeakingUpstream, last_text
+
+DEADLINE_SECONDS = 60.0
+ENDED = ("completed", "failed", "canceled")
+SCHEMA = {"type": "object", "properties": {"q": {"type": "string"}, "a": {"type": "string"}}, "required": ["q", "a"]}
+CUSTOM: Any = {"type": "custom", "item_schema": SCHEMA, "include_sample_schema": True}
+RIGHT: Any = {
+    "type": "string_check", "name": "right", "input": "{{sample.output_text}}", "reference": "{{item.a}}", "operation": "eq"
+}  # fmt: skip
+CRITERIA: list[Any] = [
+    RIGHT,
+    {
+        "type": "text_similarity", "name": "near", "input": "{{sample.output_text}}", "reference": "{{item.a}}",
+        "evaluation_metric": "fuzzy_match", "pass_threshold": 0.5,
+    },
+    {
+        "type": "label_model", "name": "label", "model": "judge", "labels": ["good", "bad"], "passing_labels": ["good"],
+        "input": [{"role": "user", "content": "{{item.q}} {{sample.output_text}}"}],
+    },
+    {
+        "type": "score_model", "name": "score", "model": "judge", "pass_threshold": 0.6,
+        "input": [{"role": "user", "content": {"type": "input_text", "text": "{{item.q}} {{sample.output_text}}"}}],
+    },
+]  # fmt: skip
+SAME: Any = {**RIGHT, "name": "same", "reference": "{{item.output_text}}"}
+TEMPLATE: Any = {"type": "template", "template": [{"role": "user", "content": "{{item.q}}"}]}
+
+
+def question(number: int) -> str:
+    return f"What is {number} plus {number + 3}?"
+
+
+def item(number: int) -> dict[str, Any]:
+    return {"q": question(number), "a": str(2 * number + 3)}
+
+
+def says(body: dict[str, Any]) -> str:
+    words = last_text(body).replace("?", " ").split()
+    numbers = [int(word) for word in words if word.isdecimal()]
+    total = sum(numbers[:2])
+    if body["model"] == "judge":
+        good = str(total) in words[-4:]
+        wants = body["response_format"]["json_schema"]["schema"]["properties"]
+        return json.dumps(
+            {"reasoning": "added up", **({"score": float(good)} if "score" in wants else {"label": "good" if good else "bad"})}
+        )
+    return str(total + (body["model"] == "student" and total % 5 == 0))
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[SpeakingUpstream]:
+    with SpeakingUpstream(says) as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="module")
+def server(upstream: SpeakingUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    data_dir: Path = tmp_path_factory.mktemp("evals") / "data"
+    add_upstream(data_dir, upstream.base_url, "teacher", "student", "judge")
+    with LiveServer(data_dir) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: LiveServer) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=server.url, api_key="none", _strict_response_validation=True, max_retries=0) as client:
+        yield client
+
+
+def until(client: openai.OpenAI, run: RunCreateResponse, done: Callable[[RunRetrieveResponse], bool]) -> RunRetrieveResponse:
+    """Ask until it is so: another process does it."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        found = client.evals.runs.retrieve(run.id, eval_id=run.eval_id)
+        if done(found):
+            return found
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+
+
+def ended(client: openai.OpenAI, run: RunCreateResponse) -> RunRetrieveResponse:
+    return until(client, run, lambda found: found.status in ENDED)
+
+
+def start(client: openai.OpenAI, eval_id: str, data_source: Any, **more: Any) -> RunCreateResponse:
+    return client.evals.runs.create(eval_id, data_source=data_source, **more)
+
+
+def asking(model: str, count: int, **more: Any) -> Any:
+    content = [{"item": item(number)} for number in range(count)]
+    source = {"type": "file_content", "content": content}
+    return {"type": "completions", "model": model, "source": source, "input_messages": TEMPLATE, **more}
+
+
+def test_an_eval_is_made_read_changed_listed_and_deleted(client: openai.OpenAI) -> None:
+    created = client.evals.create(data_source_config=CUSTOM, testing_criteria=CRITERIA, name="sums", metadata={"task": "sums"})
+    assert created.object == "eval" and created.metadata == {"task": "sums"}
+    assert created.data_source_config.type == "custom"
+    shown: Any = created.data_source_config.schema_
+    assert shown["properties"]["item"] == SCHEMA and shown["required"] == ["item", "sample"]
+    assert [criterion.type for criterion in created.testing_criteria] == [criterion["type"] for criterion in CRITERIA]
+    assert client.evals.retrieve(created.id).model_dump() == created.model_dump()
+
+    updated = client.evals.update(created.id, name="more sums", metadata={"task": "other"})
+    assert (updated.name, updated.metadata) == ("more sums", {"task": "other"})
+    assert client.evals.update(created.id, metadata=None).metadata == {}
+
+    deleted = client.evals.delete(created.id)
+    assert (deleted.deleted, deleted.eval_id, deleted.object) == (True, created.id, "eval.deleted")
+    for gone in (lambda: client.evals.retrieve(created.id), lambda: client.evals.delete(created.id)):
+        with pytest.raises(openai.NotFoundError):
+            gone()
+
+
+def test_lists_have_pages_and_two_orders(client: openai.OpenAI) -> None:
+    before = {each.id for each in client.evals.list(limit=100)}
+    made = [client.evals.create(data_source_config=CUSTOM, testing_criteria=[RIGHT], name=str(n)).id for n in range(5)]
+    ours = [each.id for each in client.evals.list(limit=2) if each.id not in before]
+    assert ours == made
+    assert [each.id for each in client.evals.list(limit=3, order="desc")][:5] == made[::-1]
+    client.evals.update(made[1], name="changed")
+    updated = [each.id for each in client.evals.list(limit=2, order_by="updated_at", order="desc")]
+    assert set(updated) >= set(made) and updated.index(made[1]) <= 5
+    for identifier in made:
+        client.evals.delete(identifier)
+
+
+def test_a_run_on_two_models_and_everything_there_is_to_read_of_it(client: openai.OpenAI, server: LiveServer) -> None:
+    made = client.evals.create(data_source_config=CUSTOM, testing_criteria=CRITERIA, name="sums")
+    sampling: Any = {"temperature": 0.0, "max_completion_tokens": 8, "seed": 5}
+    runs = [
+        client.evals.runs.create(
+            made.id, name=model, metadata={"model": model}, data_source=asking(model, 20, sampling_params=sampling)
+        )
+        for model in ("teacher", "student")
+    ]
+    assert all(run.status == "queued" and run.eval_id == made.id and run.result_counts.total == 20 for run in runs)
+    teacher, student = (ended(client, run) for run in runs)
+    assert (teacher.status, student.status) == ("completed", "completed"), (teacher, student)
+
+    wrong = {number for number in range(20) if (2 * number + 3) % 5 == 0}
+    assert teacher.result_counts.model_dump() == {"total": 20, "passed": 20, "failed": 0, "errored": 0}
+    assert (student.result_counts.passed, student.result_counts.failed) == (20 - len(wrong), len(wrong))
+    by_criterion = {each.testing_criteria: (each.passed, each.failed) for each in student.per_testing_criteria_results}
+    assert {name: by_criterion[name] for name in ("right", "label", "score")} == dict.fromkeys(
+        ("right", "label", "score"), (20 - len(wrong), len(wrong))
+    )
+    usage = {each.run_model_name: each for each in student.per_model_usage}
+    assert usage["student"].invocation_count == 20 and usage["judge"].invocation_count == 40
+    assert usage["student"].total_tokens == usage["student"].prompt_tokens + usage["student"].completion_tokens > 0
+    assert student.data_source.type == "completions" and student.data_source.model == "student"
+
+    _read_items(client, student, wrong)
+    _read_lists(client, made.id, [run.id for run in runs])
+    _read_comparison(server, made.id, [run.id for run in runs])
+    _read_page(student)
+
+    deleted = client.evals.runs.delete(student.id, eval_id=made.id)
+    assert (deleted.deleted, deleted.run_id, deleted.object) == (True, student.id, "eval.run.deleted")
+    with pytest.raises(openai.NotFoundError):
+        client.evals.runs.retrieve(student.id, eval_id=made.id)
+    client.evals.delete(made.id)
+    with pytest.raises(openai.NotFoundError):
+        client.evals.runs.retrieve(teacher.id, eval_id=made.id)
+
+
+def _read_items(client: openai.OpenAI, run: RunRetrieveResponse, wrong: set[int]) -> None:
+    items = list(client.evals.runs.output_items.list(run.id, eval_id=run.eval_id, limit=6))
+    assert [each.datasource_item_id for each in items] == list(range(20))
+    assert [each.datasource_item for each in items] == [item(number) for number in range(20)]
+    backwards = client.evals.runs.output_items.list(run.id, eval_id=run.eval_id, limit=7, order="desc")
+    assert [each.id for each in backwards] == [each.id for each in reversed(items)]
+    failed = list(client.evals.runs.output_items.list(run.id, eval_id=run.eval_id, status="fail", limit=1))
+    assert {each.datasource_item_id for each in failed} == wrong
+    passed = list(client.evals.runs.output_items.list(run.id, eval_id=run.eval_id, status="pass"))
+    assert len(passed) == 20 - len(wrong)
+
+    one = client.evals.runs.output_items.retrieve(failed[0].id, eval_id=run.eval_id, run_id=run.id)
+    assert one.model_dump() == failed[0].model_dump()
+    number = one.datasource_item_id
+    assert [(message.role, message.content) for message in one.sample.input] == [("user", question(number))]
+    assert [(message.role, message.content) for message in one.sample.output] == [("assistant", str(2 * number + 4))]
+    assert (one.sample.finish_reason, one.sample.model) == ("stop", "student")
+    assert (one.sample.temperature, one.sample.seed, one.sample.max_completion_tokens) == (0.0, 5, 8)
+    assert [(result.name, result.passed, result.type) for result in one.results if result.name != "near"] == [
+        ("right", False, "string_check"), ("label", False, "label_model"), ("score", False, "score_model")
+    ]  # fmt: skip
+    with pytest.raises(openai.NotFoundError):
+        client.evals.runs.output_items.retrieve(f"{items[-1].id}0", eval_id=run.eval_id, run_id=run.id)
+
+
+def _read_lists(client: openai.OpenAI, eval_id: str, runs: list[str]) -> None:
+    assert [run.id for run in client.evals.runs.list(eval_id, limit=1)] == runs
+    assert [run.id for run in client.evals.runs.list(eval_id, order="desc", status="completed")] == runs[::-1]
+    assert client.evals.runs.list(eval_id, status="failed").data == []
+
+
+def _read_comparison(server: LiveServer, eval_id: str, runs: list[str]) -> None:
+    url = f"{server.url.removesuffix('/v1')}/api/evals/{eval_id}/compare?runs={','.join(runs)}&margin=0.02"
+    with urllib.request.urlopen(url) as answer:
+        compared = json.load(answer)
+    right = next(each for each in compared["criteria"] if each["grader"] == "right")
+    assert right["paired"] and right["examples"] == 20 and (right["fixed"], right["broken"]) == (0, 4)
+    assert right["verdict"]["outcome"] == "not_certain" and right["verdict"]["more_examples"] > 0
+    near = next(each for each in compared["criteria"] if each["grader"] == "near")
+    assert near["scores"]["high"] < 0
+
+
+def _read_page(run: RunRetrieveResponse) -> None:
+    with urllib.request.urlopen(run.report_url) as answer:
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        page = answer.read().decode()
+    assert "16 of 20 graded rows pass every criterion: 80.0 %" in page
+    for url in (run.report_url[:-1], run.report_url.partition("?")[0]):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(url)
+        with refused.value:
+            assert refused.value.code == 403
+
+
+def test_rows_from_a_file_and_answers_that_are_there(client: openai.OpenAI) -> None:
+    lines = [{"item": item(number), "sample": {"output_text": str(2 * number + 3 + number % 2)}} for number in range(6)]
+    content = "\n".join(json.dumps(line) for line in lines).encode()
+    file = client.files.create(file=content, purpose="evals")
+    source = {"type": "file_id", "id": file.id}
+    made = client.evals.create(data_source_config=CUSTOM, testing_criteria=[RIGHT])
+    runs = [
+        start(client, made.id, {**asking("teacher", 1), "source": source}),
+        start(client, made.id, {"type": "jsonl", "source": source}),
+    ]
+    asked, judged = (ended(client, run) for run in runs)
+    assert (judged.status, judged.model, judged.result_counts.passed, judged.result_counts.failed) == ("completed", "", 3, 3)
+    assert judged.per_model_usage == []
+    assert (asked.status, asked.result_counts.passed) == ("completed", 6)
+
+
+def test_stored_completions_are_judged_as_they_are_or_asked_again(client: openai.OpenAI) -> None:
+    for number in range(5):
+        client.chat.completions.create(
+            model="student", messages=[{"role": "user", "content": question(number)}], store=True, metadata={"use": "stored"}
+        )
+    config: Any = {"type": "logs", "metadata": {"use": "stored"}}
+    made = client.evals.create(data_source_config=config, testing_criteria=[SAME])
+    assert made.data_source_config.type == "logs" and made.data_source_config.metadata == {"use": "stored"}
+    source: dict[str, Any] = {"type": "stored_completions", "model": "student"}
+    messages = {"type": "item_reference", "item_reference": "item.input"}
+    sources: list[dict[str, Any]] = [
+        {"source": source},
+        {"source": source, "model": "teacher", "input_messages": messages},
+        {"source": {**source, "limit": 2}},
+        {"source": {**source, "metadata": {"use": "other"}}},
+    ]
+    runs = [start(client, made.id, {"type": "completions", **each}) for each in sources]
+    stored, asked, fewer, none = (ended(client, run) for run in runs)
+    assert (stored.status, stored.result_counts.passed, stored.result_counts.total) == ("completed", 5, 5), stored
+    assert (asked.result_counts.passed, asked.result_counts.failed) == (4, 1), asked
+    assert fewer.result_counts.total == 2
+    assert none.status == "failed" and "no row" in none.error.message
+    old = client.evals.create(data_source_config={"type": "stored_completions", "metadata": {}}, testing_criteria=[SAME])
+    assert old.data_source_config.type == "stored_completions"
+
+
+def test_stored_responses(client: openai.OpenAI) -> None:
+    for number in range(4):
+        client.responses.create(
+            model="student", input=question(number), instructions="Add up.", metadata={"use": "responses"}, temperature=0.5
+        )
+    made = client.evals.create(
+        data_source_config={"type": "logs", "metadata": {"use": "responses"}},
+        testing_criteria=[SAME],
+    )
+    source: dict[str, Any] = {"type": "responses", "instructions_search": "add", "temperature": 0.5}
+    sampling = {"text": {"format": {"type": "text"}}, "max_completion_tokens": 9}
+    sources: list[dict[str, Any]] = [
+        {"source": source},
+        {"source": source, "model": "teacher", "sampling_params": sampling},
+        {"source": {**source, "temperature": 0.7}},
+    ]
+    runs = [start(client, made.id, {"type": "responses", **each}) for each in sources]
+    judged, again, none = (ended(client, run) for run in runs)
+    assert (judged.status, judged.result_counts.passed) == ("completed", 4), judged
+    assert (again.status, again.result_counts.passed, again.result_counts.failed) == ("completed", 3, 1), again
+    assert none.status == "failed"
+
+
+def test_ours_come_back_as_something_the_sdk_knows(client: openai.OpenAI) -> None:
+    made = client.evals.create(
+        data_source_config={"type": "custom", "item_schema": {"type": "object"}},
+        testing_criteria=[{"type": "answer", "name": "final"}],  # type: ignore[list-item]
+    )
+    (criterion,) = made.testing_criteria
+    assert criterion.type == "string_check" and (criterion.model_extra or {})["stillhouse"]["type"] == "answer"
+    content: Any = [{"item": {"reference": "1,000"}, "sample": {"output_text": "Let me see. The answer is 1000.0"}}]
+    source: Any = {"type": "jsonl", "source": {"type": "file_content", "content": content}}
+    run = ended(client, client.evals.runs.create(made.id, data_source=source))
+    assert (run.status, run.result_counts.passed) == ("completed", 1), run
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"data_source_config": {"type": "nothing"}}, "data_source_config"),
+    ({"data_source_config": {"type": "custom"}}, "data_source_config.item_schema"),
+    ({"data_source_config": {"type": "custom", "item_schema": {"type": "nothing"}}}, "data_source_config.item_schema"),
+    ({"testing_criteria": []}, "testing_criteria"),
+    ({"testing_criteria": [RIGHT, {**RIGHT, "operation": "is"}]}, "testing_criteria.1.operation"),
+    ({"testing_criteria": [{"type": "nothing", "name": "x"}]}, "testing_criteria.0.type"),
+    ({"testing_criteria": [{**RIGHT, "reference": "{{itme.a}}"}]}, "testing_criteria.0.reference"),
+    (
+        {"testing_criteria": [{key: CRITERIA[1][key] for key in CRITERIA[1] if key != "pass_threshold"}]},
+        "testing_criteria.0.pass_threshold",
+    ),
+    ({"metadata": {"k": "v" * 513}}, "metadata.k"),
+]
+
+
+@pytest.mark.parametrize(("changes", "param"), BAD)
+def test_an_eval_that_cannot_be_is_refused_where_it_is_wrong(client: openai.OpenAI, changes: dict[str, Any], param: str) -> None:
+    wish: dict[str, Any] = {"data_source_config": CUSTOM, "testing_criteria": [RIGHT], **changes}
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.evals.create(**wish)
+    assert refused.value.param == param, refused.value.message
+
+
+BAD_RUNS: list[tuple[dict[str, Any], str]] = [
+    ({"type": "nothing"}, "data_source"),
+    ({"model": "nobody"}, "data_source.model"),
+    ({"source": {"type": "file_id", "id": "file-none"}}, "data_source.source.id"),
+    ({"source": {"type": "file_content", "content": []}}, "data_source.source.content"),
+    ({"source": {"type": "file_content", "content": [{"item": item(1)}, {"item": {"q": 3, "a": "x"}}]}},
+     "data_source.source.content.1.item.q"),
+    ({"source": {"type": "file_content", "content": [{"sample": {}}]}}, "data_source.source.content.0.item"),
+    ({"input_messages": {"type": "template", "template": [{"role": "robot", "content": "x"}]}},
+     "data_source.input_messages.template.0.role"),
+    ({"input_messages": {"type": "item_reference", "item_reference": "sample.x"}}, "data_source.input_messages.item_reference"),
+    ({"sampling_params": {"temperature": "hot"}}, "data_source.sampling_params.temperature"),
+    ({"model": None}, "data_source.model"),
+]  # fmt: skip
+
+
+def test_a_run_that_cannot_be_is_refused_where_it_is_wrong(client: openai.OpenAI) -> None:
+    made = client.evals.create(data_source_config=CUSTOM, testing_criteria=[RIGHT])
+    for changes, param in BAD_RUNS:
+        with pytest.raises(openai.BadRequestError) as refused:
+            start(client, made.id, {**asking("teacher", 2), **changes})
+        assert refused.value.param == param, refused.value.message
+    assert client.evals.runs.list(made.id).data == []
+    with pytest.raises(openai.NotFoundError):
+        client.evals.runs.create("eval-none", data_source=asking("teacher", 2))
+
+
+def test_a_run_is_cancelled_at_once_and_keeps_what_it_has(client: openai.OpenAI, upstream: SpeakingUpstream) -> None:
+    made = client.evals.create(data_source_config=CUSTOM, testing_criteria=[RIGHT])
+    before = len(upstream.ledger)
+    upstream.gate.clear()
+    try:
+        run = client.evals.runs.create(made.id, data_source=asking("teacher", 30))
+        upstream.wait_for(before + 1)
+        assert client.evals.runs.cancel(run.id, eval_id=made.id).status == "canceled"
+        found = until(client, run, lambda found: (found.model_extra or {})["stillhouse"]["state"] == "cancelled")
+    finally:
+        upstream.gate.set()
+    assert (found.status, found.result_counts.passed) == ("canceled", 0)
+    assert client.evals.runs.cancel(run.id, eval_id=made.id).status == "canceled"
+    asked = len(upstream.ledger)
+    after = ended(client, client.evals.runs.create(made.id, data_source=asking("student", 1)))
+    assert after.status == "completed" and len(upstream.ledger) == asked + 1
+
+
+def test_killed_it_goes_on_by_itself_and_ends_as_it_would_have(
+    client: openai.OpenAI, server: LiveServer, upstream: SpeakingUpstream
+) -> None:
+    made = client.evals.create(data_source_config=CUSTOM, testing_criteria=CRITERIA)
+    whole = ended(client, client.evals.runs.create(made.id, data_source=asking("student", 60)))
+    begin = len(upstream.ledger)
+    upstream.gate.clear()
+    run = client.evals.runs.create(made.id, data_source=asking("student", 60))
+    kills = 0
+    try:
+        for more in (9, 100):  # while the model answers, and while the judges judge
+            upstream.gate.set()
+            upstream.wait_for(begin + more)
+            upstream.gate.clear()
+            _kill_worker(server, run.id)
+            kills += 1
+    finally:
+        upstream.gate.set()
+    cut = ended(client, run)
+    assert (cut.status, whole.status) == ("completed", "completed")
+    assert cut.result_counts == whole.result_counts
+    assert cut.per_testing_criteria_results == whole.per_testing_criteria_results
+    assert cut.per_model_usage == whole.per_model_usage
+    assert 180 <= len(upstream.ledger) - begin <= 180 + kills * 8
+    items = [list(client.evals.runs.output_items.list(each.id, eval_id=made.id, limit=100)) for each in (cut, whole)]
+    assert [_said(each) for each in items[0]] == [_said(each) for each in items[1]]
+
+
+def _said(output_item: Any) -> Any:
+    return output_item.model_dump(include={"datasource_item", "results", "sample", "status"})
+
+
+def _kill_worker(server: LiveServer, run_id: str) -> None:
+    store = open_store(Settings(data_dir=server.data_dir), role="worker")
+    try:
+        run = store.run(run_id)
+    finally:
+        store.close()
+    assert run is not None and run.state == "running" and run.pid is not None
+    os.kill(run.pid, signal.SIGKILL)
+
+
+async def test_the_async_client(server: LiveServer) -> None:
+    import asyncio
+
+    async with openai.AsyncOpenAI(base_url=server.url, api_key="none", _strict_response_validation=True, max_retries=0) as client:
+        made = await client.evals.create(data_source_config=CUSTOM, testing_criteria=[RIGHT], name="async")
+        assert (await client.evals.retrieve(made.id)).name == "async"
+        assert (await client.evals.update(made.id, name="still")).name == "still"
+        assert made.id in {each.id async for each in client.evals.list(limit=100)}
+        run = await client.evals.runs.create(made.id, data_source=asking("student", 5))
+        for _ in range(600):
+            found = await client.evals.runs.retrieve(run.id, eval_id=made.id)
+            if found.status in ENDED:
+                break
+            await asyncio.sleep(0.05)
+        assert found.status == "completed"
+        assert [each.id async for each in client.evals.runs.list(made.id)] == [run.id]
+        items = [each async for each in client.evals.runs.output_items.list(run.id, eval_id=made.id, limit=2)]
+        assert len(items) == 5
+        one = await client.evals.runs.output_items.retrieve(items[2].id, eval_id=made.id, run_id=run.id)
+        assert one.id == items[2].id
+        with pytest.raises(openai.ConflictError):
+            await client.evals.runs.cancel(run.id, eval_id=made.id)
+        assert (await client.evals.runs.delete(run.id, eval_id=made.id)).deleted
+        assert (await client.evals.delete(made.id)).deleted
