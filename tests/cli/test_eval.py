@@ -160,6 +160,37 @@ def test_two_reports_are_compared_by_example(line: Line, scripted: dict[str, Spe
     assert "+23.3" in line("compare", before, after)
 
 
+def test_a_margin_asks_for_a_verdict(line: Line, scripted: dict[str, Speaker]) -> None:
+    worse = line.json("run", "flips", "--student", "student-1", "--name", "worse")["id"]
+    better = line.json("run", "flips", "--student", "student-2", "--name", "better")["id"]
+    (change,) = line.json("compare", "worse", "better", "--margin", "0.05")
+    assert change["verdict"]["outcome"] == "non_inferior"
+    (change,) = line.json("compare", better, worse, "--margin", "0.05")
+    assert change["verdict"]["outcome"] == "not_certain" and change["verdict"]["more_examples"] > 0
+    line("compare", better, worse, "--margin", "0.05")
+    assert "more examples needed" in line.err
+    (change,) = line.json("compare", better, worse)
+    assert change["verdict"] is None
+
+
+def test_what_a_model_was_trained_on_is_looked_up(line: Line, workspace: Workspace, scripted: dict[str, Speaker]) -> None:
+    learned = [each.model_copy(update={"split": "train"}) for each in EXAMPLES[:4]]
+    draft = write_dataset_folder(line.data_dir / "draft", learned, name="learned")
+    (line.data_dir / "draft").rename(workspace.dataset_folder(draft.fingerprint))
+    artifact = Artifact(
+        id="student-2", kind="linear", created=0, parameters=1, size_bytes=1, hashes={}, dataset=draft.fingerprint
+    )
+    workspace.store.put_artifact(artifact).result()
+    workspace.close()
+    report = line.json("run", "flips", "--student", "student-2", "--teacher", "teacher")["id"]
+    student, teacher = line.json("contamination", report)
+    assert (student["checked"], student["equal"], student["questions"]) == (True, 4, 30)
+    assert not teacher["checked"]
+    table = line("contamination", report)
+    assert "question 3" in table and "1.00" in table
+    assert "of 30 questions stand in the data" in line.err and "Not checked" in line.err
+
+
 def test_a_limit_draws_the_same_examples_every_time(line: Line, scripted: dict[str, Speaker]) -> None:
     asked = []
     for _ in range(2):

@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.fakes.upstream import FakeUpstream, Served, whole_body
 
+PATIENCE_SECONDS = 120.0
 Says = Callable[[dict[str, Any]], str]
 
 
@@ -25,6 +26,11 @@ class SpeakingUpstream(FakeUpstream):
     def __enter__(self) -> SpeakingUpstream:
         super().__enter__()
         return self
+
+    def wait_for(self, count: int) -> None:
+        """Until so many requests have come: of processes that first have to start."""
+        with self.seen:
+            assert self.seen.wait_for(lambda: len(self.ledger) >= count, PATIENCE_SECONDS)
 
     async def _whole(self, served: Served, fault: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
         await asyncio.get_running_loop().run_in_executor(None, self.gate.wait, 30)

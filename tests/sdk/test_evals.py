@@ -24,7 +24,7 @@ from stillhouse.stores.opening import open_store
 from tests.fakes.server import LiveServer, add_upstream
 from tests.fakes.speaking import SpeakingUpstream, last_text
 
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 120.0
 ENDED = ("completed", "failed", "canceled")
 SCHEMA = {"type": "object", "properties": {"q": {"type": "string"}, "a": {"type": "string"}}, "required": ["q", "a"]}
 CUSTOM: Any = {"type": "custom", "item_schema": SCHEMA, "include_sample_schema": True}
@@ -440,7 +440,7 @@ async def test_the_async_client(server: LiveServer) -> None:
         assert (await client.evals.update(made.id, name="still")).name == "still"
         assert made.id in {each.id async for each in client.evals.list(limit=100)}
         run = await client.evals.runs.create(made.id, data_source=asking("student", 5))
-        for _ in range(600):
+        for _ in range(2400):
             found = await client.evals.runs.retrieve(run.id, eval_id=made.id)
             if found.status in ENDED:
                 break
