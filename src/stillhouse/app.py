@@ -19,6 +19,7 @@ from stillhouse.api.access import Access
 from stillhouse.api.answering import asking_resources
 from stillhouse.api.asgi import Receive, Reply, Scope, Send
 from stillhouse.api.batches import Batches
+from stillhouse.api.endpoint import Resource
 from stillhouse.api.errors import envelope, error_reply
 from stillhouse.api.eval_pages import EvalPages
 from stillhouse.api.eval_runs import EvalRuns
@@ -27,7 +28,8 @@ from stillhouse.api.files import UploadedFiles
 from stillhouse.api.graders import Graders
 from stillhouse.api.health import Health
 from stillhouse.api.models import Models
-from stillhouse.api.routes import fixed_endpoints, refuse_unclassified, routes
+from stillhouse.api.openapi import OpenAPI
+from stillhouse.api.routes import fixed_endpoints, lines_of, refuse_unclassified, routes
 from stillhouse.api.stored import StoredCompletions
 from stillhouse.api.uploads import UploadsInParts
 from stillhouse.api.webhooks import WebhookEndpoints
@@ -101,6 +103,21 @@ class App:
                 Writes(apply_writes or _refuse_writes, self.refresh),
             ],
         )
+        resources: list[Resource] = [
+            *asking_resources(self.gateway.router, self.recorder, store, settings.max_body_bytes),
+            StoredCompletions(store, settings.max_body_bytes),
+            Models(self.gateway.router),
+            UploadedFiles(self.filing, settings.max_file_bytes),
+            Batches(store, settings, self.filing),
+            UploadsInParts(self.uploads, self.filing, settings.max_upload_bytes),
+            Evals(store, settings),
+            EvalRuns(store, settings, self.gateway.router),
+            EvalPages(store, settings),
+            WebhookEndpoints(store, self.outbox, self._poster),
+            Health(self.recorder),
+            Writes(apply_writes or _refuse_writes, self.refresh),
+        ]
+        table = routes(self.access, [*resources, OpenAPI(lines_of(resources))])
         refuse_unclassified(table)
         self._inner = Starlette(routes=table, lifespan=self._lifespan, exception_handlers={HTTPException: _http_error})
         self._inner.router.redirect_slashes = False

@@ -77,6 +77,7 @@ GOLDEN = {
     ("GET", "/v1/batches/{batch_id}"): Policy.KEY,
     ("POST", "/v1/batches/{batch_id}/cancel"): Policy.KEY,
     ("POST", "/api/writes"): Policy.SERVER,
+    ("GET", "/openapi.json"): Policy.KEY,
     ("GET", "/healthz"): Policy.KEY,
     ("GET", "/readyz"): Policy.KEY,
 }

@@ -11,10 +11,11 @@ from stillhouse.api.access import Policy
 from stillhouse.api.answering import ENDPOINTS
 from stillhouse.api.asgi import Call, Reply
 from stillhouse.api.bodies import parse_body
+from stillhouse.api.describing import takes
 from stillhouse.api.endpoint import Line
 from stillhouse.api.errors import InvalidParameterError
 from stillhouse.api.files import ExpiresAfter
-from stillhouse.api.pages import PageQuery, list_body
+from stillhouse.api.pages import MAX_PAGE, PageQuery, list_body
 from stillhouse.api.parameters import check_metadata
 from stillhouse.batch import Batch
 from stillhouse.errors import NotFoundError
@@ -52,6 +53,7 @@ class Batches:
             ("POST", ONE + "/cancel", self.cancel, Policy.KEY),
         ]
 
+    @takes(NewBatch)
     async def create(self, call: Call) -> Reply:
         wish = parse_body(NewBatch, await call.body(MAX_BODY_BYTES))
         if wish.endpoint not in ENDPOINTS:
@@ -64,6 +66,7 @@ class Batches:
         batch = await asyncio.to_thread(self._create, file, wish.endpoint, metadata, seconds)
         return Reply.of(batch.body)
 
+    @takes(most=MAX_PAGE)
     async def list(self, call: Call) -> Reply:
         query = PageQuery(call.query, order="desc").documents(batches.KIND)
         found = await asyncio.to_thread(batches.page, self._store, self._settings, query)

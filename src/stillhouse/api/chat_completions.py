@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from stillhouse.api.access import Policy
 from stillhouse.api.asgi import Call, Reply
+from stillhouse.api.describing import takes
 from stillhouse.api.endpoint import Line
 from stillhouse.api.parameters import check_request
+from stillhouse.api.raw_bodies import ChatBody
 from stillhouse.api.streams import serve_stream
 from stillhouse.capture import Capture, Origin, Recorder
 from stillhouse.chat import ChatRequest
@@ -25,6 +27,7 @@ class Completions:
             ("POST", "/v1/chat/completions", self.create, Policy.KEY),
         ]
 
+    @takes(ChatBody)
     async def create(self, call: Call) -> Reply | None:
         request = ChatRequest(await call.body(self._max_body_bytes), call.headers)
         check_request(request)

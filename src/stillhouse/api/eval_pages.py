@@ -14,6 +14,7 @@ from itertools import islice
 
 from stillhouse.api.access import Policy
 from stillhouse.api.asgi import Call, Reply
+from stillhouse.api.describing import takes
 from stillhouse.api.endpoint import Line
 from stillhouse.api.errors import InvalidParameterError
 from stillhouse.api.eval_objects import run_status
@@ -68,9 +69,11 @@ class EvalPages:
             ("GET", "/api/evals/{eval_id}/compare", self.compare, Policy.KEY),
         ]
 
+    @takes(query={"token": {"type": "string"}}, answers="text/html")
     async def page(self, call: Call) -> Reply:
         return Reply(200, (await asyncio.to_thread(self._page, call)).encode(errors="replace"), HEADERS)
 
+    @takes(query={"runs": {"type": "string"}, "margin": {"type": "number"}})
     async def compare(self, call: Call) -> Reply:
         runs, margin = _two_runs(call.query.get("runs", "")), _margin(call.query.get("margin"))
         eval_id = call.path_parameter("eval_id")

@@ -12,10 +12,11 @@ from pydantic import Field
 from stillhouse.api.access import Policy
 from stillhouse.api.asgi import Call, Reply
 from stillhouse.api.bodies import parse_body
+from stillhouse.api.describing import one_of, takes
 from stillhouse.api.endpoint import Line
 from stillhouse.api.errors import InvalidParameterError
 from stillhouse.api.eval_objects import STATUSES, item_body, item_position, run_body, run_status
-from stillhouse.api.pages import PageQuery, list_body
+from stillhouse.api.pages import MAX_PAGE, PageQuery, list_body
 from stillhouse.api.parameters import check_metadata
 from stillhouse.errors import FormatError, NotFoundError
 from stillhouse.eval_config import ContentRow, DataSource, FileContent, FileId, JsonlSource
@@ -75,10 +76,12 @@ class EvalRuns:
             ("GET", ITEMS + "/{item_id}", self.item, Policy.KEY),
         ]
 
+    @takes(NewRun, status=201)
     async def create(self, call: Call) -> Reply:
         raw = await call.body(self._settings.max_body_bytes)
         return Reply.of(await asyncio.to_thread(self._create, call, raw), 201)
 
+    @takes(query={"status": one_of(*STATUSES)}, most=MAX_PAGE)
     async def list(self, call: Call) -> Reply:
         page, status = PageQuery(call.query), _one_of("status", call.query.get("status"), STATUSES)
         return Reply.of(await asyncio.to_thread(self._list, call, page, status))
@@ -94,6 +97,7 @@ class EvalRuns:
         await asyncio.to_thread(delete_run, self._store, self._settings, eval_id, run_id)
         return Reply.of({"object": "eval.run.deleted", "deleted": True, "run_id": run_id})
 
+    @takes(query={"status": one_of("pass", "fail", "error")}, most=MAX_PAGE)
     async def items(self, call: Call) -> Reply:
         page, status = PageQuery(call.query), _one_of("status", call.query.get("status"), ("pass", "fail", "error"))
         return Reply.of(await asyncio.to_thread(self._items, call, page, status))

@@ -11,10 +11,11 @@ from pydantic import Field
 from stillhouse.api.access import Policy
 from stillhouse.api.asgi import Call, Reply
 from stillhouse.api.bodies import json_object, parse_body
+from stillhouse.api.describing import one_of, takes
 from stillhouse.api.endpoint import Line
 from stillhouse.api.errors import InvalidParameterError
 from stillhouse.api.eval_objects import eval_body
-from stillhouse.api.pages import PageQuery, list_body, page_among
+from stillhouse.api.pages import MAX_PAGE, PageQuery, list_body, page_among
 from stillhouse.api.parameters import check_metadata
 from stillhouse.document import Document, DocumentQuery
 from stillhouse.errors import FormatError, NotFoundError
@@ -59,10 +60,12 @@ class Evals:
             ("DELETE", ONE, self.delete, Policy.KEY),
         ]
 
+    @takes(NewEval, status=201)
     async def create(self, call: Call) -> Reply:
         raw = await call.body(self._settings.max_body_bytes)
         return Reply.of(await asyncio.to_thread(self._create, raw), 201)
 
+    @takes(query={"order_by": one_of("created_at", "updated_at")}, most=MAX_PAGE)
     async def list(self, call: Call) -> Reply:
         page = PageQuery(call.query)
         order_by = _order_by(call.query.get("order_by"))
@@ -72,6 +75,7 @@ class Evals:
         found = await asyncio.to_thread(find_eval, self._store, call.path_parameter("eval_id"))
         return Reply.of(eval_body(*found))
 
+    @takes(EvalChanges)
     async def update(self, call: Call) -> Reply:
         raw = await call.body(self._settings.max_body_bytes)
         return Reply.of(await asyncio.to_thread(self._update, call.path_parameter("eval_id"), raw))

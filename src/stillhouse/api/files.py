@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, get_args
 from urllib.parse import quote
 
 from pydantic import BaseModel, Field
@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from stillhouse.api.access import Policy
 from stillhouse.api.asgi import PIECE, Call, Reply, start
 from stillhouse.api.bodies import parse_value
+from stillhouse.api.describing import BINARY, one_of, takes
 from stillhouse.api.endpoint import Line
 from stillhouse.api.multipart import OVERHEAD_BYTES, nested, read_form
 from stillhouse.api.pages import PageQuery, list_body
@@ -60,6 +61,7 @@ class UploadedFiles:
             ("GET", ONE + "/content", self.content, Policy.KEY),
         ]
 
+    @takes(form={"file": BINARY, "purpose": one_of(*get_args(UploadPurpose))})
     async def create(self, call: Call) -> Reply:
         call.refuse_announced(self._max_file_bytes + OVERHEAD_BYTES)
         with await asyncio.to_thread(self._filing.draft, call.announced) as draft:
@@ -70,6 +72,7 @@ class UploadedFiles:
             )
         return Reply.of(file_body(record))
 
+    @takes(query={"purpose": {"type": "string"}}, most=MAX_PAGE)
     async def list(self, call: Call) -> Reply:
         page = PageQuery(call.query, limit=MAX_PAGE, most=MAX_PAGE, order="desc")
         purpose = call.query.get("purpose")
@@ -85,6 +88,7 @@ class UploadedFiles:
         await asyncio.to_thread(self._filing.delete, file_id)
         return Reply.of({"id": file_id, "object": "file", "deleted": True})
 
+    @takes(answers="application/octet-stream")
     async def content(self, call: Call) -> None:
         record = await asyncio.to_thread(self._filing.file, call.path_parameter("file_id"))
         file = await asyncio.to_thread(_opened, self._filing.files.path(record.sha256))

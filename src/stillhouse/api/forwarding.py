@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator
 
 from stillhouse.api.access import Policy
 from stillhouse.api.asgi import Call, Reply
+from stillhouse.api.describing import takes
 from stillhouse.api.endpoint import Line
 from stillhouse.api.parameters import check_common
+from stillhouse.api.raw_bodies import EmbeddingsBody, LegacyBody
 from stillhouse.api.streams import serve_stream
 from stillhouse.capture import Recorder
 from stillhouse.chat import ChatRequest, ChatResponse, Chunk, Forwarder, Usage
@@ -32,9 +34,11 @@ class Forwarding:
             ("POST", "/v1/completions", self.completions, Policy.KEY),
         ]
 
+    @takes(EmbeddingsBody)
     async def embeddings(self, call: Call) -> Reply | None:
         return await self._forward(call, "/embeddings")
 
+    @takes(LegacyBody)
     async def completions(self, call: Call) -> Reply | None:
         return await self._forward(call, "/completions")
 

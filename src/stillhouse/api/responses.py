@@ -13,9 +13,11 @@ from typing import Any
 from stillhouse.api.access import Policy
 from stillhouse.api.asgi import Call, Reply, json_bytes
 from stillhouse.api.bodies import json_object
+from stillhouse.api.describing import takes
 from stillhouse.api.endpoint import Line
-from stillhouse.api.pages import PageQuery, page_among
+from stillhouse.api.pages import MAX_PAGE, PageQuery, page_among
 from stillhouse.api.parameters import check_common
+from stillhouse.api.raw_bodies import ResponsesBody
 from stillhouse.api.streams import serve_stream
 from stillhouse.capture import Capture, Origin, Recorder
 from stillhouse.chat import ChatRequest, Chunk, Message
@@ -52,6 +54,7 @@ class Responses:
             ("GET", ONE + "/input_items", self.items, Policy.KEY),
         ]
 
+    @takes(ResponsesBody)
     async def create(self, call: Call) -> Reply | None:
         body = json_object(await call.body(self._max_body_bytes))
         check_common(body)
@@ -86,6 +89,7 @@ class Responses:
         await asyncio.to_thread(self._document, call.path_parameter("response_id"))
         raise UsageError("Only responses that run in the background can be cancelled, and here none does: close the connection.")
 
+    @takes(most=MAX_PAGE)
     async def items(self, call: Call) -> Reply:
         page = PageQuery(call.query, order="desc")
         document = await asyncio.to_thread(self._document, call.path_parameter("response_id"))

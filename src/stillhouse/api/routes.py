@@ -7,14 +7,20 @@ from collections.abc import Iterable
 from starlette.routing import BaseRoute, Route
 
 from stillhouse.api.access import Access
-from stillhouse.api.endpoint import Endpoint, Resource
+from stillhouse.api.endpoint import Endpoint, Line, Resource
 
 
 def routes(access: Access, resources: Iterable[Resource]) -> list[BaseRoute]:
     """Every route, in the resources' order; a path with a catch-all parameter comes after those that it would swallow."""
+    return [
+        Route(path, Endpoint(handler, policy, access), methods=[method]) for method, path, handler, policy in lines_of(resources)
+    ]
+
+
+def lines_of(resources: Iterable[Resource]) -> list[Line]:
+    """The same, not made into routes yet."""
     lines = [line for resource in resources for line in resource.routes()]
-    lines.sort(key=lambda line: ":path}" in line[1])
-    return [Route(path, Endpoint(handler, policy, access), methods=[method]) for method, path, handler, policy in lines]
+    return sorted(lines, key=lambda line: ":path}" in line[1])
 
 
 def refuse_unclassified(table: list[BaseRoute]) -> None:

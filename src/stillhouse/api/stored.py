@@ -11,10 +11,12 @@ from typing import Any
 from stillhouse.api.access import Policy
 from stillhouse.api.asgi import Call, Reply
 from stillhouse.api.bodies import json_object
+from stillhouse.api.describing import takes
 from stillhouse.api.endpoint import Line
 from stillhouse.api.errors import InvalidParameterError
-from stillhouse.api.pages import PageQuery, list_body, page_among
+from stillhouse.api.pages import MAX_PAGE, PageQuery, list_body, page_among
 from stillhouse.api.parameters import check_metadata, list_query
+from stillhouse.api.raw_bodies import MetadataBody
 from stillhouse.completion import Completion
 from stillhouse.errors import NotFoundError
 from stillhouse.stores.base import Store
@@ -42,6 +44,7 @@ class StoredCompletions:
             ("GET", ONE + "/messages", self.messages, Policy.KEY),
         ]
 
+    @takes(query={"model": {"type": "string"}}, most=MAX_PAGE)
     async def list(self, call: Call) -> Reply:
         query = list_query(call.query)
         return Reply.of(await asyncio.to_thread(self._list, query))
@@ -54,6 +57,7 @@ class StoredCompletions:
         row = await asyncio.to_thread(self._row, call)
         return Reply.of(await asyncio.to_thread(self._body, row))
 
+    @takes(MetadataBody)
     async def update(self, call: Call) -> Reply:
         body = json_object(await call.body(self._max_body_bytes))
         if "metadata" not in body:
@@ -68,6 +72,7 @@ class StoredCompletions:
         await asyncio.wrap_future(self._store.delete_completions([row.id]))
         return Reply.of({"object": "chat.completion.deleted", "id": row.id, "deleted": True})
 
+    @takes(most=MAX_PAGE)
     async def messages(self, call: Call) -> Reply:
         page = PageQuery(call.query)
         row = await asyncio.to_thread(self._row, call)

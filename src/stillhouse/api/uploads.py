@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from stillhouse.api.access import Policy
 from stillhouse.api.asgi import Call, Reply
 from stillhouse.api.bodies import parse_body
+from stillhouse.api.describing import BINARY, takes
 from stillhouse.api.endpoint import Line
 from stillhouse.api.errors import InvalidParameterError
 from stillhouse.api.files import NewFile, file_body
@@ -50,6 +51,7 @@ class UploadsInParts:
             ("POST", ONE + "/cancel", self.cancel, Policy.KEY),
         ]
 
+    @takes(NewUpload)
     async def create(self, call: Call) -> Reply:
         wish = parse_body(NewUpload, await call.body(MAX_BODY_BYTES))
         if wish.bytes > self._max_upload_bytes:
@@ -57,6 +59,7 @@ class UploadsInParts:
         upload = await asyncio.to_thread(self._uploads.create, wish.bytes, wish.filename, wish.purpose, seconds=wish.seconds)
         return Reply.of(upload_body(upload))
 
+    @takes(form={"data": BINARY})
     async def add(self, call: Call) -> Reply:
         upload_id = call.path_parameter("upload_id")
         await asyncio.to_thread(self._uploads.pending, upload_id)
@@ -66,6 +69,7 @@ class UploadsInParts:
             part = await asyncio.to_thread(self._uploads.add, upload_id, draft)
         return Reply.of(_part_body(part))
 
+    @takes(Completion)
     async def complete(self, call: Call) -> Reply:
         wish = parse_body(Completion, await call.body(MAX_BODY_BYTES))
         upload_id = call.path_parameter("upload_id")

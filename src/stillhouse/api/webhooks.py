@@ -11,8 +11,9 @@ from pydantic import BaseModel
 from stillhouse.api.access import Policy
 from stillhouse.api.asgi import Call, Reply
 from stillhouse.api.bodies import parse_body, parse_value
+from stillhouse.api.describing import takes
 from stillhouse.api.endpoint import Line
-from stillhouse.api.pages import PageQuery, list_body
+from stillhouse.api.pages import MAX_PAGE, PageQuery, list_body
 from stillhouse.document import Document
 from stillhouse.errors import InvalidParameterError, NotFoundError, UpstreamError
 from stillhouse.ids import new_id
@@ -71,6 +72,7 @@ class WebhookEndpoints:
     async def event_types(self, call: Call) -> Reply:
         return Reply.of({"object": "list", "data": list(EVENT_TYPES)})
 
+    @takes(Creation)
     async def create(self, call: Call) -> Reply:
         asked = parse_body(Creation, await call.body(MAX_BODY_BYTES))
         now = int(time.time())
@@ -79,6 +81,7 @@ class WebhookEndpoints:
         await self._keep(endpoint)
         return Reply.of(_shown(endpoint, with_secret=True))
 
+    @takes(most=MAX_PAGE)
     async def list(self, call: Call) -> Reply:
         page = PageQuery(call.query, order="desc")
         found = await asyncio.to_thread(self._store.documents, page.documents(ENDPOINT))
@@ -87,6 +90,7 @@ class WebhookEndpoints:
     async def retrieve(self, call: Call) -> Reply:
         return Reply.of(_shown(await self._found(call)))
 
+    @takes(Changes, required=False)
     async def update(self, call: Call) -> Reply:
         asked = parse_body(Changes, await call.body(MAX_BODY_BYTES)).model_dump(exclude_none=True)
         endpoint = await self._found(call)
@@ -101,6 +105,7 @@ class WebhookEndpoints:
         await asyncio.wrap_future(self._store.delete_document(ENDPOINT, endpoint.id))
         return Reply.of({"object": "webhook_endpoint.deleted", "id": endpoint.id, "deleted": True})
 
+    @takes(Rotation, required=False)
     async def rotate(self, call: Call) -> Reply:
         asked = parse_body(Rotation, await call.body(MAX_BODY_BYTES))
         endpoint, now = await self._found(call), int(time.time())
@@ -110,6 +115,7 @@ class WebhookEndpoints:
         await self._keep(changed)
         return Reply.of(_shown(changed, with_secret=True))
 
+    @takes(Trial)
     async def test(self, call: Call) -> Reply:
         asked = parse_body(Trial, await call.body(MAX_BODY_BYTES))
         if asked.event_type not in EVENT_TYPES:

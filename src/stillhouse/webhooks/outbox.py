@@ -71,7 +71,7 @@ class Outbox:
         )
         ready = [each for each in due if each.record["next"] <= self._now()][:AT_ONCE]
         await asyncio.gather(*(self._try(each) for each in ready))
-        later = [each.record["next"] for each in due if each not in ready]
+        later: list[float] = [each.record["next"] for each in due if each not in ready]
         if ready:
             return 0.0
         await self._sweep()
