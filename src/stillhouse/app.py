@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 
 from stillhouse.api.access import Access
 from stillhouse.api.answering import asking_resources
@@ -74,6 +75,7 @@ class App:
         observers: Sequence[Observer] = (),
     ) -> None:
         self._store = store
+        self._settings = settings
         self.gateway = Gateway(store, settings)
         self.meter = Meter(store)
         self.recorder = Recorder(store, settings, instance or new_id("server"), self.meter.count)
@@ -83,45 +85,30 @@ class App:
         self._poster = Poster(settings.webhook_hosts)
         self.outbox = Outbox(store, self._poster)
         self.dispatcher = Dispatcher(store, settings, observers=(self._note_end, *observers))
-        router = self.gateway.router
-        graders = means_of(settings, router.resolve, judge_of(router))
-        table = routes(
-            self.access,
-            [
-                *asking_resources(self.gateway.router, self.recorder, store, settings.max_body_bytes),
-                StoredCompletions(store, settings.max_body_bytes),
-                Models(self.gateway.router),
-                Graders(graders, settings.max_body_bytes),
-                UploadedFiles(self.filing, settings.max_file_bytes),
-                Batches(store, settings, self.filing),
-                UploadsInParts(self.uploads, self.filing, settings.max_upload_bytes),
-                Evals(store, settings),
-                EvalRuns(store, settings, self.gateway.router),
-                EvalPages(store, settings),
-                WebhookEndpoints(store, self.outbox, self._poster),
-                Health(self.recorder),
-                Writes(apply_writes or _refuse_writes, self.refresh),
-            ],
-        )
-        resources: list[Resource] = [
-            *asking_resources(self.gateway.router, self.recorder, store, settings.max_body_bytes),
-            StoredCompletions(store, settings.max_body_bytes),
-            Models(self.gateway.router),
-            UploadedFiles(self.filing, settings.max_file_bytes),
-            Batches(store, settings, self.filing),
-            UploadsInParts(self.uploads, self.filing, settings.max_upload_bytes),
-            Evals(store, settings),
-            EvalRuns(store, settings, self.gateway.router),
-            EvalPages(store, settings),
-            WebhookEndpoints(store, self.outbox, self._poster),
-            Health(self.recorder),
-            Writes(apply_writes or _refuse_writes, self.refresh),
-        ]
-        table = routes(self.access, [*resources, OpenAPI(lines_of(resources))])
+        table = self._routes(apply_writes or _refuse_writes)
         refuse_unclassified(table)
         self._inner = Starlette(routes=table, lifespan=self._lifespan, exception_handlers={HTTPException: _http_error})
         self._inner.router.redirect_slashes = False
         self._fixed = fixed_endpoints(table)
+
+    def _routes(self, apply_writes: Callable[[bytes], bytes]) -> list[BaseRoute]:
+        store, settings, router = self._store, self._settings, self.gateway.router
+        resources: list[Resource] = [
+            *asking_resources(router, self.recorder, store, settings.max_body_bytes),
+            StoredCompletions(store, settings.max_body_bytes),
+            Models(router),
+            Graders(means_of(settings, router.resolve, judge_of(router)), settings.max_body_bytes),
+            UploadedFiles(self.filing, settings.max_file_bytes),
+            UploadsInParts(self.uploads, self.filing, settings.max_upload_bytes),
+            Batches(store, settings, self.filing),
+            Evals(store, settings),
+            EvalRuns(store, settings, router),
+            EvalPages(store, settings),
+            WebhookEndpoints(store, self.outbox, self._poster),
+            Health(self.recorder),
+            Writes(apply_writes, self.refresh),
+        ]
+        return routes(self.access, [*resources, OpenAPI(lines_of(resources))])
 
     def refresh(self) -> None:
         """Put what the store says now in force: models, routes, keys."""

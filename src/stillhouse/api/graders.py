@@ -11,6 +11,7 @@ from typing import Any, get_args
 from stillhouse.api.access import Policy
 from stillhouse.api.asgi import Call, Reply
 from stillhouse.api.bodies import parse_body
+from stillhouse.api.describing import takes
 from stillhouse.api.endpoint import Line
 from stillhouse.grade import Fault, Grade, GradingError
 from stillhouse.graders.base import GraderConfig, Means
@@ -46,6 +47,7 @@ class Graders:
     def routes(self) -> list[Line]:
         return [("POST", f"{PATH}/run", self.run, Policy.KEY), ("POST", f"{PATH}/validate", self.validate, Policy.KEY)]
 
+    @takes(RunBody)
     async def run(self, call: Call) -> Reply:
         body = parse_body(RunBody, await call.body(self._max_body_bytes))
         config = parse_config(body.grader)
@@ -58,6 +60,7 @@ class Graders:
             outcome = exc
         return Reply.of(_answer(config, outcome, time.perf_counter() - began))
 
+    @takes(ValidateBody)
     async def validate(self, call: Call) -> Reply:
         config = parse_config(parse_body(ValidateBody, await call.body(self._max_body_bytes)).grader)
         await check(build(config, self._means))
