@@ -131,6 +131,20 @@ def test_what_a_draft_keeps_is_not_dropped_meanwhile(tmp_path: Path) -> None:
     assert name not in files
 
 
+def test_who_lets_go_while_another_asks_what_is_wanted_loses_nothing(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    draft = files.draft()
+    draft.write(b"content")
+    name = draft.keep()
+
+    def wanted() -> set[str]:
+        draft.__exit__(None, None, None)  # it has written down elsewhere that the file is there, after this was looked up
+        return set()
+
+    files.drop([name], wanted)
+    assert files.get(name) == b"content"
+
+
 def test_a_file_cut_short_on_disk_is_mended_by_the_next_that_is_the_same(tmp_path: Path) -> None:
     files = Files(tmp_path)
     name = files.put(b"content")

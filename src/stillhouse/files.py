@@ -12,7 +12,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Container, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -132,18 +132,23 @@ class Files:
         return (path.name for path in self._root.glob("??/*") if _SHA256.fullmatch(path.name))
 
     def drop(self, names: Iterable[str], wanted: Callable[[], Container[str]]) -> None:
-        """Remove files for good, except those that a draft keeps at this moment and those in `wanted()`."""
-        with _guarded(self._root):
+        """Remove files for good, except those that a draft keeps at this moment and those in `wanted()`.
+
+        `wanted` is asked once no draft holds them any more: what a draft kept is written down elsewhere before it lets go.
+        """
+        with _guarded(self._root), ExitStack() as unheld:
+            free = [name for name in names if _enter_unheld(unheld, self._path(name))]
             still = wanted()
-            for name in names:
+            for name in free:
                 if name not in still:
-                    _unlink_unheld(self._path(name))
+                    self._path(name).unlink()
 
     def remove_drafts(self) -> None:
         """Remove what killed processes left half-written. Drafts that are being written stay."""
-        with _guarded(self._root):
+        with _guarded(self._root), ExitStack() as unheld:
             for path in (self._root / _INCOMING).glob("*"):
-                _unlink_unheld(path)
+                if _enter_unheld(unheld, path):
+                    path.unlink()
 
     def __contains__(self, name: str) -> bool:
         return self._path(name).is_file()
@@ -222,14 +227,14 @@ def _place(root: Path, digest: str) -> Path:
     return root / digest[:2] / digest
 
 
-def _unlink_unheld(path: Path) -> None:
-    """Only within the guard, so that nobody begins to hold it meanwhile."""
-    with suppress(FileNotFoundError), path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
-        path.unlink()
+def _enter_unheld(stack: ExitStack, path: Path) -> bool:
+    """Whether the file is there and no draft holds it. Within the guard, nobody begins to hold it before the stack is left."""
+    try:
+        file = stack.enter_context(path.open("rb"))
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (FileNotFoundError, BlockingIOError):
+        return False
+    return True
 
 
 @contextmanager

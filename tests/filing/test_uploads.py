@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stillhouse.document import DocumentQuery
-from stillhouse.errors import UsageError
+from stillhouse.errors import NotFoundError, UsageError
 from stillhouse.filing import Filing, Part, Uploads, uploads
 from stillhouse.settings import Settings
 from stillhouse.stores.sql import SqlStore
@@ -44,6 +44,11 @@ def test_after_an_hour_it_takes_nothing_and_its_parts_go(store: SqlStore, settin
     assert (made.sweep(), made.sweep()) == (1, 0)
     assert made.upload(upload.id).status == "expired" and made.upload(kept.id).status == "completed"
     assert blobs(settings) == [b"cd"]
+    clock.now += 30 * 86_400
+    assert made.sweep() == 0
+    with pytest.raises(NotFoundError):
+        made.upload(upload.id)
+    assert filing.path_of(file.id).read_bytes() == b"cd"
 
 
 def test_parts_are_bounded_in_number_and_bytes(store: SqlStore, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

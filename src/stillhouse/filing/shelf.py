@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
+from itertools import islice
 from pathlib import Path
 
 from stillhouse.document import Document, DocumentQuery
@@ -27,6 +28,8 @@ HOLDERS = (KIND, PART_KIND, "batch")
 MONTH_SECONDS = 30 * 86_400
 """After which a file of requests goes, as OpenAI's do, unless another time was said."""
 PIECE = 2**20
+AT_ONCE = 256
+"""Files that are removed in one go."""
 
 
 class Filing:
@@ -121,8 +124,10 @@ class Filing:
         self.forget([record.sha256])
 
     def forget(self, names: Iterable[str]) -> None:
-        """Remove bytes that no document refers to any more."""
-        self.files.drop(names, self._wanted)
+        """Remove bytes that no document refers to any more. Not all at once: nobody can file anything meanwhile."""
+        left = iter(names)
+        while some := list(islice(left, AT_ONCE)):
+            self.files.drop(some, self._wanted)
 
     def sweep(self) -> int:
         """Remove the files whose time is over, and bytes that a killed process left behind; returns how many files went."""

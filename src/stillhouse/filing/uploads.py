@@ -10,14 +10,14 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Literal
 
 from stillhouse.document import Document, DocumentQuery
 from stillhouse.errors import ConflictError, NotFoundError, UsageError
 from stillhouse.files import Draft
 from stillhouse.filing.record import FilePurpose, FileRecord, shown_name
-from stillhouse.filing.shelf import PART_KIND, PIECE, Filing
+from stillhouse.filing.shelf import MONTH_SECONDS, PART_KIND, PIECE, Filing
 from stillhouse.ids import new_id
 from stillhouse.records import Record
 from stillhouse.stores.base import DocumentStore
@@ -136,12 +136,16 @@ class Uploads:
             return self._end(self.pending(upload_id), "cancelled", [])
 
     def sweep(self) -> int:
-        """End the uploads whose time is over; returns how many."""
-        pending = self._store.documents(DocumentQuery(kind=KIND, where={"status": "pending"}, limit=10**9)).items
-        over = [upload for upload in (self.upload(document.id) for document in pending) if upload.status == "expired"]
+        """End the uploads whose time is over, and forget those that ended a month ago; returns how many were ended."""
+        documents = self._store.documents(DocumentQuery(kind=KIND, limit=10**9)).items
+        pending = [document.id for document in documents if document.record["status"] == "pending"]
+        over = [upload for upload in map(self.upload, pending) if upload.status == "expired"]
         for upload in over:
-            with self._alone(upload.id):
+            with suppress(ConflictError), self._alone(upload.id):  # somebody may just be completing it
                 self._end(upload, "expired", [])
+        for document in documents:
+            if document.id not in pending and document.created < self._now() - MONTH_SECONDS:
+                self._store.delete_document(KIND, document.id).result()
         return len(over)
 
     def _end(self, upload: Upload, status: Literal["completed", "cancelled", "expired"], part_ids: list[str]) -> Upload:
