@@ -81,7 +81,7 @@ def distill(workspace: Workspace, recipe: Recipe, steps: Steps) -> Distilled:
 def prepare(workspace: Workspace, recipe: Recipe, dataset: Dataset, steps: Steps) -> tuple[Recipe, Dataset]:
     """What a recipe needs before its student: its teacher trained, its texts made. What is wrong with it is said before both."""
     check_recipe(recipe)
-    check_options(recipe.data.augment)
+    check_options(recipe)
     recipe = with_teacher(workspace, recipe, dataset, steps)
     return recipe, with_augmentation(workspace, recipe, dataset, steps.say)
 

@@ -24,6 +24,9 @@ class Augmentation(Record):
     factor: int = Field(default=10, ge=1)
     """Texts made of each."""
     seed: int = 0
+    labels: Literal["teacher", "parent"] = "teacher"
+    """Who labels a made text. parent: it has the label of the text that it comes from, which need not be true of it; for methods
+    that learn from the teacher's scores alone: the teacher then reads each text once, to give them."""
     options: dict[str, float] = {}
     """Shares and probabilities of the ways, by name (`curation/augmenting.py`)."""
 
@@ -77,9 +80,10 @@ class Initialisation(Record):
 
     layers: Literal["uniform", "first", "last"] | tuple[int, ...] = "uniform"
     """Which of the teacher's layers are copied, counted from 0."""
-    embeddings: Literal["copy", "pca", "outputs"] = "copy"
+    embeddings: Literal["copy", "pca", "outputs", "folded"] = "copy"
     """copy: the columns that are kept. pca: projected on the principal components. outputs: the principal components of what the
-    whole teacher says about each token alone (Model2Vec's), which is more than the table knows."""
+    whole teacher says about each token alone (Model2Vec's), which is more than the table knows. folded: begins as outputs, and
+    the projection goes on learning for all tokens at once, those that no text has among them."""
     vocabulary: Literal["all", "task"] | int = "all"
     """task: the tokens of the training texts and the shorter ones that any other text can be spelled with; or the number kept."""
 

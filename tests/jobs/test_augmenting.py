@@ -17,7 +17,8 @@ from stillhouse.dataset import Dataset
 from stillhouse.errors import RecipeError
 from stillhouse.formats.examples import read_examples
 from stillhouse.jobs.augmenting import check_options, with_augmentation
-from stillhouse.recipe import Augmentation, Recipe
+from stillhouse.method import WhiteBox
+from stillhouse.recipe import Recipe
 from stillhouse.settings import Settings
 from stillhouse.students.base import last_user_text
 from stillhouse.students.encoder import EncoderStudent
@@ -122,9 +123,28 @@ def test_pairs_and_words_are_not_made_up(workspace: Workspace, dataset: Dataset,
 
 
 def test_options_that_nobody_knows_are_named_before_any_work() -> None:
-    check_options(None)
-    check_options(Augmentation(options={"joined": 0.5}))
+    check_options(Recipe.model_validate({"student": {"kind": "linear"}}))
+    check_options(recipe(options={"joined": 0.5}))
     with pytest.raises(RecipeError, match=r"rotated.*They are: whole, part"):
-        check_options(Augmentation(options={"rotated": 1.0}))
+        check_options(recipe(options={"rotated": 1.0}))
     with pytest.raises(RecipeError, match="dropped"):
-        check_options(Augmentation(options={"dropped": 2.0}))
+        check_options(recipe(options={"dropped": 2.0}))
+
+
+def test_labels_of_the_texts_they_come_from_are_for_methods_that_do_not_read_them(
+    workspace: Workspace, dataset: Dataset, tmp_path: Path
+) -> None:
+    put_teacher(workspace, tmp_path)
+    with pytest.raises(RecipeError, match="need not be true"):
+        check_options(recipe(labels="parent"))
+    scores_alone = recipe(labels="parent").model_copy(update={"method": WhiteBox(weight=1.0)})
+    check_options(scores_alone)
+    found = with_augmentation(workspace, scores_alone, dataset, print)
+    rows = read_examples(workspace.dataset_folder(found.fingerprint), "train")
+    teacher = EncoderStudent.load(tmp_path / "teacher")
+    for row in rows:
+        if row.metadata.get("augmented") == "words":
+            assert [row.answer] == teacher.answer([row.messages])
+        elif "augmented" in row.metadata:
+            assert row.answer == row.reference
+    assert len({row.answer for row in rows if "augmented" in row.metadata}) == 2

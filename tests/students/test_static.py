@@ -10,8 +10,10 @@ import torch
 from stillhouse.errors import RecipeError, UsageError
 from stillhouse.recipe import Initialisation, Student
 from stillhouse.students.encoder import EncoderStudent
+from stillhouse.students.networks.table import side_by_side
 from stillhouse.students.static import StaticStudent
 from stillhouse.tensors import Wanted
+from stillhouse.weights import count_parameters
 from tests.students.tiny_encoders import COMPACT, example, spec, write_wordpieces
 
 LABELS = ["animal", "fruit"]
@@ -23,13 +25,18 @@ def tokenizer(tmp_path: Path) -> Path:
     return write_wordpieces(tmp_path / "tokenizer")
 
 
-def taught_by(teacher: EncoderStudent, **init: object) -> StaticStudent:
-    wanted = Student(kind="static", config={"embedding_size": 8}, init=Initialisation.model_validate(init))
+WIDE = {"window": 3, "filters": 6, "pooling": "mean_max"}
+
+
+def taught_by(teacher: EncoderStudent, config: dict[str, object] | None = None, **init: object) -> StaticStudent:
+    sizes = {"embedding_size": 8, **(config or {})}
+    wanted = Student(kind="static", config=sizes, init=Initialisation.model_validate(init))
     return StaticStudent.build(wanted, teacher=teacher, examples=[example("the red cat", "animal"), example("pear", "fruit")])
 
 
-def test_what_is_saved_answers_alike(tokenizer: Path, tmp_path: Path) -> None:
-    student = StaticStudent.build(spec(tokenizer, "static", labels=LABELS, max_length=6))
+@pytest.mark.parametrize("shape", [{}, WIDE])
+def test_what_is_saved_answers_alike(tokenizer: Path, tmp_path: Path, shape: dict[str, object]) -> None:
+    student = StaticStudent.build(spec(tokenizer, "static", labels=LABELS, max_length=6, **shape))
     student.save(tmp_path / "saved")
     loaded = StaticStudent.load(tmp_path / "saved")
     assert loaded.probabilities(CHATS) == student.probabilities(CHATS)
@@ -49,7 +56,56 @@ def test_the_order_of_words_does_not_matter_and_padding_does_not(tokenizer: Path
     assert not torch.allclose(together[0], together[2])
 
 
-@pytest.mark.parametrize("embeddings", ["pca", "outputs"])
+def test_with_a_window_the_order_matters_and_padding_does_not(tokenizer: Path) -> None:
+    student = StaticStudent.build(spec(tokenizer, "static", labels=LABELS, **WIDE))
+    texts = ["the red cat", "cat the red", "the red cat apple pear berry two seven"]
+    together = student.scores(student.questions([[{"role": "user", "content": text}] for text in texts]))
+    alone = [student.scores(student.questions([[{"role": "user", "content": text}]]))[0] for text in texts]
+    torch.testing.assert_close(together, alone)
+    assert not torch.allclose(together[0], together[1])
+
+
+@pytest.mark.parametrize("window", [1, 3, 5])
+def test_neighbours_stand_side_by_side(window: int) -> None:
+    rows_BTE = torch.randn(2, 4, 3)
+    found_BTX = side_by_side(rows_BTE, window)
+    assert found_BTX.shape == (2, 4, 3 * window)
+    for place in range(4):
+        for part in range(window):
+            other = place + part - window // 2
+            wanted_BE = rows_BTE[:, other] if 0 <= other < 4 else torch.zeros(2, 3)
+            torch.testing.assert_close(found_BTX[:, place, 3 * part : 3 * part + 3], wanted_BE)
+
+
+def test_a_folded_table_begins_as_the_outputs(tokenizer: Path) -> None:
+    teacher = EncoderStudent.build(spec(tokenizer, **COMPACT, labels=LABELS))
+    folded, plain = (taught_by(teacher, embeddings=how) for how in ("folded", "outputs"))
+    torch.testing.assert_close(folded.network.rows.weight, plain.network.rows.weight)
+    tokens_BT = torch.tensor([[4, 5, 4, 0], [7, 4, 1, 1]])
+    torch.testing.assert_close(folded.network.rows(tokens_BT), plain.network.rows(tokens_BT))
+    assert folded.parameters == plain.parameters
+
+
+def test_a_folded_table_learns_of_tokens_that_no_text_has(tokenizer: Path, tmp_path: Path) -> None:
+    teacher = EncoderStudent.build(spec(tokenizer, **COMPACT, labels=LABELS))
+    student = taught_by(teacher, WIDE, embeddings="folded")
+    before_VE = student.network.rows.weight.detach().clone()
+    batch = student.collate(student.encode([example("the cat", "animal")], max_tokens=16))
+    optimizer = torch.optim.SGD(student.network.parameters(), lr=1.0)
+    torch.nn.functional.cross_entropy(student.output(batch).scores_NV, torch.tensor([0])).backward()
+    optimizer.step()
+    changed_V = (student.network.rows.weight.detach() - before_VE).abs().amax(dim=1) > 0
+    assert bool(changed_V.all())
+    own_V = student.network.rows.own_VE.detach().abs().amax(dim=1) > 0
+    assert set(own_V.nonzero().flatten().tolist()) == set(batch.inputs["input_ids"].flatten().tolist())
+    student.save(tmp_path / "saved")
+    loaded = StaticStudent.load(tmp_path / "saved")
+    assert isinstance(loaded.network.rows, torch.nn.Embedding)
+    torch.testing.assert_close(loaded.scores(loaded.questions(CHATS)), student.scores(student.questions(CHATS)))
+    assert loaded.parameters == student.parameters == count_parameters(tmp_path / "saved")
+
+
+@pytest.mark.parametrize("embeddings", ["pca", "outputs", "folded"])
 def test_a_table_made_of_an_encoder_keeps_what_is_alike(tokenizer: Path, embeddings: str) -> None:
     teacher = EncoderStudent.build(spec(tokenizer, **COMPACT, labels=LABELS))
     with torch.no_grad():
@@ -68,12 +124,14 @@ def test_tokens_that_are_left_out_are_rows_that_are_left_out(tokenizer: Path) ->
 
 def test_what_cannot_be_built_is_refused(tokenizer: Path) -> None:
     teacher = EncoderStudent.build(spec(tokenizer, **COMPACT, labels=LABELS))
-    with pytest.raises(RecipeError, match='Take "outputs", or "pca"'):
+    with pytest.raises(RecipeError, match='Take "folded", "outputs" or "pca"'):
         taught_by(teacher, embeddings="copy")
     with pytest.raises(RecipeError, match="needs a tokenizer"):
         StaticStudent.build(Student(kind="static", config={"labels": LABELS}))
     with pytest.raises(RecipeError, match='objective = "tokens"'):
         StaticStudent.build(spec(tokenizer, "static", objective="tokens"))
+    with pytest.raises(RecipeError, match="odd number"):
+        StaticStudent.build(spec(tokenizer, "static", labels=LABELS, window=2))
     with pytest.raises(RecipeError, match="embedding_size"):
         StaticStudent.build(spec(tokenizer, "static", labels=LABELS, embedding_size=0))
     with pytest.raises(RecipeError, match="encoder of this machine"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -22,6 +22,7 @@ from stillhouse.errors import RecipeError
 from stillhouse.formats.examples import read_examples
 from stillhouse.jobs.planning import teacher_names
 from stillhouse.jobs.speeds import load_classifier
+from stillhouse.method import WhiteBox
 from stillhouse.prompts import prompt_hash
 from stillhouse.recipe import Augmentation, Recipe
 from stillhouse.records import problems_of
@@ -56,8 +57,9 @@ def with_augmentation(workspace: Workspace, recipe: Recipe, dataset: Dataset, sa
     splits = {split: read_examples(workspace.dataset_folder(dataset.fingerprint), split) for split in SPLITS}
     taken = {_normal(last_user_text(example.messages)) for rows in splits.values() for example in rows}
     made = make_texts([last_user_text(example.messages) for example in splits["train"]], wanted, teacher, taken)
-    say(f"{len(made)} texts were made of {len(splits['train'])}; the teacher labels them.")
-    examples = labelled(made, splits["train"], teacher)
+    by = "the teacher labels them" if wanted.labels == "teacher" else "each has the label of the text that it comes from"
+    say(f"{len(made)} texts were made of {len(splits['train'])}; {by}.")
+    examples = labelled(made, splits["train"], teacher, by=wanted.labels)
     version = Version(
         name=f"{dataset.name}-augmented",
         examples=in_order([example for rows in splits.values() for example in rows] + examples),
@@ -70,10 +72,21 @@ def with_augmentation(workspace: Workspace, recipe: Recipe, dataset: Dataset, sa
     return save(version, workspace.dataset_folder, workspace.store)
 
 
-def check_options(wanted: Augmentation | None) -> None:
-    """Raises RecipeError where `[data.augment]` says how texts are made in words that nobody knows."""
-    if wanted is not None:
-        _ways(wanted)
+def check_options(recipe: Recipe) -> None:
+    """Raises RecipeError where `[data.augment]` says how texts are made in words that nobody knows, or labels them in a way that
+    the method would learn from though they may be wrong.
+    """
+    wanted = recipe.data.augment
+    if wanted is None:
+        return
+    _ways(wanted)
+    if wanted.labels == "parent" and not all(
+        isinstance(method, WhiteBox) and method.weight == 1 for _, method in recipe.methods()
+    ):
+        raise RecipeError(
+            '[data.augment] labels = "parent" gives made texts labels that need not be true of them: it is for methods that do '
+            'not read them. Set [method] kind = "white-box" and weight = 1.0, or labels = "teacher".'
+        )
 
 
 def _made_before(workspace: Workspace, dataset: Dataset, made_of: dict[str, Any]) -> Dataset | None:
@@ -113,17 +126,25 @@ def _ways(wanted: Augmentation) -> Ways:
         ) from exc
 
 
-def labelled(made: Sequence[Made], train: Sequence[Example], teacher: Any) -> list[Example]:
-    """The texts as examples: the teacher's label to learn, the label of the text that it comes from as the reference."""
+def labelled(
+    made: Sequence[Made], train: Sequence[Example], teacher: Any, *, by: Literal["teacher", "parent"] = "teacher"
+) -> list[Example]:
+    """The texts as examples: the teacher's label to learn, the label of the text that it comes from as the reference.
+
+    Where that is the label to learn, the teacher is asked about words on their own only: they come from no text.
+    """
     chats = [[{"role": "user", "content": each.text}] for each in made]
-    answers = [
-        answer for start in range(0, len(chats), ASKED_AT_ONCE) for answer in teacher.answer(chats[start : start + ASKED_AT_ONCE])
-    ]
+    answers = [None if by == "teacher" or each.parent is None else train[each.parent].answer for each in made]
+    asked = [i for i, answer in enumerate(answers) if answer is None]
+    for start in range(0, len(asked), ASKED_AT_ONCE):
+        part = asked[start : start + ASKED_AT_ONCE]
+        for i, answer in zip(part, teacher.answer([chats[i] for i in part]), strict=True):
+            answers[i] = answer
     return [
         Example(
-            id=example_id(chat, answer),
+            id=example_id(chat, answer or ""),
             messages=chat,
-            answer=answer,
+            answer=answer or "",
             reference=None if each.parent is None else train[each.parent].answer,
             group=prompt_hash(chat),
             source=None if each.parent is None else train[each.parent].source,

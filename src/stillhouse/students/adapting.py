@@ -21,6 +21,7 @@ from torch import Tensor
 
 from stillhouse.errors import MissingExtraError, RecipeError
 from stillhouse.recipe import Adapter
+from stillhouse.students.networks.folded import PROJECTION
 
 ADAPTER_FOLDER = "adapter"
 """Beside the merged weights, for those who keep one base and many adapters."""
@@ -61,12 +62,15 @@ def is_adapted(network: Any) -> bool:
 
 
 def parameter_count(network: Any) -> int:
-    """Numbers of the plain network, adapters aside; quantised weights count as what they stand for, tied ones once."""
+    """Numbers of the plain network, adapters and a folded table's projection aside, because they end up in the weights.
+
+    Quantised weights count as what they stand for, tied ones once.
+    """
     quantised = {name: layer.in_features * layer.out_features for name, layer in _quantised_layers(network)}
     return sum(
         quantised.get(name.removesuffix(".weight"), parameter.numel())
         for name, parameter in network.named_parameters()
-        if ".lora_" not in name
+        if ".lora_" not in name and not name.endswith(PROJECTION)
     )
 
 

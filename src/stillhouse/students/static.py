@@ -74,8 +74,7 @@ class StaticStudent(ReadingStudent):
             torch.manual_seed(seed)
             network = Table(card.shape, card.size, dropout=dropout)
         if spec.init is not None:
-            with torch.no_grad():
-                network.rows.weight.copy_(table_of(teacher, spec.init, vocabulary, card.shape.embedding_size))
+            network.rows = table_of(teacher, spec.init, vocabulary, card.shape.embedding_size)
         return cls(network, tokenizer, card)
 
     @classmethod

@@ -20,9 +20,14 @@ SLICE = 4096
 def components(known_VX: Tensor, size: int) -> Tensor:
     """The first `size` principal components of what is known of each token, V x `size`, with a mean square of 1."""
     centred_VX = known_VX.float() - known_VX.float().mean(dim=0)
+    return centred_VX @ directions(centred_VX, size)
+
+
+def directions(centred_VX: Tensor, size: int) -> Tensor:
+    """The matrix X x `size` by which centred numbers become their first principal components, with a mean square of 1."""
     _, vectors_XX = torch.linalg.eigh(centred_VX.T @ centred_VX)  # ascending
-    table_VE: Tensor = centred_VX @ vectors_XX[:, -size:].flip(1)
-    return table_VE / table_VE.square().mean().sqrt()
+    vectors_XE: Tensor = vectors_XX[:, -size:].flip(1)
+    return vectors_XE / (centred_VX @ vectors_XE).square().mean().sqrt()
 
 
 def said_alone(teacher: Any, tokens: list[int]) -> Tensor:

@@ -9,17 +9,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stillhouse.dataset import Example
 from stillhouse.errors import RecipeError
 from stillhouse.recipe import Initialisation
 from stillhouse.students.initialising.converting import as_compact
-from stillhouse.students.initialising.embeddings import alike_in_size, components, projection, said_alone
+from stillhouse.students.initialising.embeddings import alike_in_size, components, directions, projection, said_alone
 from stillhouse.students.initialising.layers import chosen_layers
 from stillhouse.students.initialising.vocabulary import pruned
 from stillhouse.students.initialising.widths import Heads, Kept, cut, keep, measure
 from stillhouse.students.networks.compact import Compact, CompactShape
+from stillhouse.students.networks.folded import Folded
 
 TEXTS = 64
 """Texts on which importance is measured."""
@@ -106,7 +107,7 @@ def _kept(theirs: Any, config: Any, run: Callable[[], None] | None, vocabulary: 
     )
 
 
-def _copy_head(theirs: torch.nn.Linear, ours: torch.nn.Linear, width: Tensor) -> None:
+def _copy_head(theirs: nn.Linear, ours: nn.Linear, width: Tensor) -> None:
     """The teacher's head, of the columns that are kept; one for other labels stays random."""
     if ours.out_features == theirs.out_features and ours.in_features == len(width) and theirs.in_features > int(width.max()):
         with torch.no_grad():
@@ -127,24 +128,26 @@ def _table_of(body: Any) -> Tensor:
     return weight_VH
 
 
-def table_of(teacher: Any, init: Initialisation, vocabulary: Tensor | None, size: int) -> Tensor:
-    """A table of `size` columns that is not copied, for students without layers: V x `size`, with a mean square of 1."""
+def table_of(teacher: Any, init: Initialisation, vocabulary: Tensor | None, size: int) -> nn.Embedding | Folded:
+    """A table of `size` columns that is not copied, for students without layers; a mean square of 1."""
     whole = embeddings_of(teacher.network)
     tokens = torch.arange(len(whole)) if vocabulary is None else vocabulary
     if init.embeddings == "copy":
-        raise RecipeError('[student.init] embeddings = "copy": a static table is made anew. Take "outputs", or "pca".')
+        raise RecipeError('[student.init] embeddings = "copy": a static table is made anew. Take "folded", "outputs" or "pca".')
     return _narrow(teacher, init, whole, tokens, size)
 
 
-def _narrow(teacher: Any, init: Initialisation, table_VH: Tensor, tokens: Tensor, size: int) -> Tensor:
-    """The principal components of the table, or (`outputs`) of it and of what the teacher says about each token alone."""
+def _narrow(teacher: Any, init: Initialisation, table_VH: Tensor, tokens: Tensor, size: int) -> nn.Embedding | Folded:
+    """The principal components of the table, or (`outputs`, `folded`) of it and of what the teacher says of each token alone."""
     known = [table_VH[tokens]]
-    if init.embeddings == "outputs":
+    if init.embeddings != "pca":
         known.append(said_alone(teacher, tokens.tolist()))
     known_VX = known[0] if len(known) == 1 else alike_in_size(known)
     if size > known_VX.shape[1]:
         raise RecipeError(f"[student.config] embedding_size = {size}: no more than {known_VX.shape[1]} are known of a token.")
-    return components(known_VX, size)
+    if init.embeddings == "folded":
+        return Folded(known_VX, directions(known_VX, size))
+    return nn.Embedding.from_pretrained(components(known_VX, size), freeze=False)
 
 
 def _fill_table(
@@ -166,10 +169,10 @@ def _fill_table(
     if init.embeddings == "copy":
         _copy_table(source, student, tokens, wanted_VS)
         return
-    table_VE = _narrow(teacher, init, table_VH, tokens, shape.embedding_size)
+    student.tokens = _narrow(teacher, init, table_VH, tokens, shape.embedding_size)
     with torch.no_grad():
-        student.tokens.weight.copy_(table_VE)
-        if copied and isinstance(student.widen, torch.nn.Linear):
+        table_VE = student.tokens.weight
+        if copied and isinstance(student.widen, nn.Linear):
             weight_SE, rest_S = projection(table_VE, wanted_VS)
             student.widen.weight.copy_(weight_SE)
             student.positions.weight.add_(rest_S)
@@ -182,7 +185,7 @@ def _copy_table(source: Compact, student: Compact, tokens: Tensor, wanted_VS: Te
     if not same and not whole:
         raise RecipeError(
             f'[student.init] embeddings = "copy": a table of {student.config.embedding_size} columns, and the teacher has '
-            f'{source.config.embedding_size}. Set embeddings = "pca" or "outputs", or embedding_size = hidden_size.'
+            f'{source.config.embedding_size}. Set embeddings = "folded", "outputs" or "pca", or embedding_size = hidden_size.'
         )
     with torch.no_grad():
         student.tokens.weight.copy_(wanted_VS if whole else source.tokens.weight[tokens])

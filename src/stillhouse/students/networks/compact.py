@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from stillhouse.records import Record
+from stillhouse.students.networks.folded import Folded
 from stillhouse.students.networks.readers import Reader, mean_of_tokens
 
 
@@ -103,7 +104,7 @@ class Compact(Reader):
         self.config = shape
         self.each_token = each_token
         width = shape.hidden_size
-        self.tokens = nn.Embedding(shape.vocab_size, shape.embedding_size)
+        self.tokens: nn.Embedding | Folded = nn.Embedding(shape.vocab_size, shape.embedding_size)
         self.positions = nn.Embedding(shape.max_position_embeddings, width)
         self.widen = nn.Linear(shape.embedding_size, width, bias=False) if shape.embedding_size != width else nn.Identity()
         self.norm = nn.LayerNorm(width, eps=1e-12) if shape.norm == "post" else nn.Identity()

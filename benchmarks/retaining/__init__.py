@@ -1,0 +1,1 @@
+"""What `benchmarks/retention.py` is made of."""
