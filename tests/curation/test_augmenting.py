@@ -15,7 +15,7 @@ texts = st.lists(st.lists(words, min_size=1, max_size=12).map(" ".join), min_siz
 @given(texts, st.integers(0, 2**32))
 def test_no_text_is_empty_and_every_word_was_there(given_texts: list[str], seed: int) -> None:
     lexicon = Lexicon.of_texts(given_texts)
-    for made in Augmenter(given_texts, lexicon, Ways(), seed=seed).make(30):
+    for made in Augmenter(given_texts, lexicon, Ways(whole=0.2, part=0.2, joined=0.2, phrase=0.2), seed=seed).make(30):
         assert made.text.split()
         assert set(made.text.split()) <= set(lexicon.words)
 
@@ -35,6 +35,8 @@ def test_without_noise_a_whole_text_is_the_text_and_a_part_is_a_run_of_it() -> N
         assert made.parent is not None and made.text == TEXTS[made.parent]
     for made in Augmenter(TEXTS, lexicon, Ways(whole=0.0, part=1.0, joined=0.0, **quiet), seed=0).make(20):
         assert made.parent is not None and f" {made.text} " in f" {TEXTS[made.parent]} "
+    for made in Augmenter(TEXTS, lexicon, Ways(whole=0, part=0, joined=0, phrase=1, longest_phrase=3, **quiet), seed=0).make(20):
+        assert made.parent is not None and f" {made.text} " in f" {TEXTS[made.parent]} " and len(made.text.split()) <= 3
 
 
 def test_a_word_is_replaced_by_one_that_is_like_it() -> None:

@@ -26,6 +26,7 @@ def tokenizer(tmp_path: Path) -> Path:
 
 
 WIDE = {"window": 3, "filters": 6, "pooling": "mean_max"}
+DEEP = {**WIDE, "blocks": 2, "block_size": 12}
 
 
 def taught_by(teacher: EncoderStudent, config: dict[str, object] | None = None, **init: object) -> StaticStudent:
@@ -34,7 +35,7 @@ def taught_by(teacher: EncoderStudent, config: dict[str, object] | None = None, 
     return StaticStudent.build(wanted, teacher=teacher, examples=[example("the red cat", "animal"), example("pear", "fruit")])
 
 
-@pytest.mark.parametrize("shape", [{}, WIDE])
+@pytest.mark.parametrize("shape", [{}, WIDE, DEEP])
 def test_what_is_saved_answers_alike(tokenizer: Path, tmp_path: Path, shape: dict[str, object]) -> None:
     student = StaticStudent.build(spec(tokenizer, "static", labels=LABELS, max_length=6, **shape))
     student.save(tmp_path / "saved")
@@ -56,8 +57,9 @@ def test_the_order_of_words_does_not_matter_and_padding_does_not(tokenizer: Path
     assert not torch.allclose(together[0], together[2])
 
 
-def test_with_a_window_the_order_matters_and_padding_does_not(tokenizer: Path) -> None:
-    student = StaticStudent.build(spec(tokenizer, "static", labels=LABELS, **WIDE))
+@pytest.mark.parametrize("shape", [WIDE, DEEP])
+def test_with_a_window_the_order_matters_and_padding_does_not(tokenizer: Path, shape: dict[str, object]) -> None:
+    student = StaticStudent.build(spec(tokenizer, "static", labels=LABELS, **shape))
     texts = ["the red cat", "cat the red", "the red cat apple pear berry two seven"]
     together = student.scores(student.questions([[{"role": "user", "content": text}] for text in texts]))
     alone = [student.scores(student.questions([[{"role": "user", "content": text}]]))[0] for text in texts]
@@ -92,7 +94,7 @@ def test_a_folded_table_learns_of_tokens_that_no_text_has(tokenizer: Path, tmp_p
     before_VE = student.network.rows.weight.detach().clone()
     batch = student.collate(student.encode([example("the cat", "animal")], max_tokens=16))
     optimizer = torch.optim.SGD(student.network.parameters(), lr=1.0)
-    torch.nn.functional.cross_entropy(student.output(batch).scores_NV, torch.tensor([0])).backward()
+    torch.autograd.backward(torch.nn.functional.cross_entropy(student.output(batch).scores_NV, torch.tensor([0])))
     optimizer.step()
     changed_V = (student.network.rows.weight.detach() - before_VE).abs().amax(dim=1) > 0
     assert bool(changed_V.all())
@@ -132,6 +134,8 @@ def test_what_cannot_be_built_is_refused(tokenizer: Path) -> None:
         StaticStudent.build(spec(tokenizer, "static", objective="tokens"))
     with pytest.raises(RecipeError, match="odd number"):
         StaticStudent.build(spec(tokenizer, "static", labels=LABELS, window=2))
+    with pytest.raises(RecipeError, match="window = 1 makes nothing"):
+        StaticStudent.build(spec(tokenizer, "static", labels=LABELS, blocks=1))
     with pytest.raises(RecipeError, match="embedding_size"):
         StaticStudent.build(spec(tokenizer, "static", labels=LABELS, embedding_size=0))
     with pytest.raises(RecipeError, match="encoder of this machine"):

@@ -12,7 +12,7 @@ from transformers import BertConfig, BertModel
 from stillhouse.errors import RecipeError, UsageError
 from stillhouse.features import FEATURES
 from stillhouse.features.base import FeatureLoss
-from stillhouse.method import Feature
+from stillhouse.method import Feature, LayerMap
 from stillhouse.students.states import shape_of, with_states
 from stillhouse.tensors import States, Wanted
 from stillhouse.training.features import FeatureTerms, layer_pairs
@@ -147,6 +147,12 @@ def test_an_option_it_does_not_have_is_refused_with_those_it_has() -> None:
 def test_a_feature_that_does_not_exist_is_refused_with_those_that_do() -> None:
     with pytest.raises(UsageError, match="There is no feature 'hidden'. There are: attention, embeddings"):
         terms(Feature(loss="hidden"))
+
+
+@pytest.mark.parametrize("layers", ["uniform", "last", ((1, 1),)])
+def test_a_student_without_layers_has_none_to_compare(layers: LayerMap) -> None:
+    with pytest.raises(RecipeError, match="no layers to compare"):
+        layer_pairs(layers, 0, 6)
 
 
 @pytest.mark.parametrize("loss", ["embeddings", "pooled", "rkd_distance"])

@@ -28,7 +28,11 @@ class Ways(Record):
     part: float = Field(default=0.25, ge=0, le=1)
     """A run of its words, a fifth to nine tenths of them, then noise."""
     joined: float = Field(default=0.3, ge=0, le=1)
-    """Runs of two texts, one after the other, then noise. What the three leave to 1 are one to three words on their own."""
+    """Runs of two texts, one after the other, then noise."""
+    phrase: float = Field(default=0.0, ge=0, le=1)
+    """A run of a few words, every other one with noise: what the teacher says of parts of sentences, for little of its time.
+    What the four leave to 1 are one to three words on their own."""
+    longest_phrase: int = Field(default=9, ge=2)
     noise: float = Field(default=1.0, ge=0, le=1)
     """Each text's noise is drawn between 0 and this, and multiplies the next three."""
     replaced: float = Field(default=0.4, ge=0, le=1)
@@ -94,6 +98,11 @@ class Augmenter:
         if draw < ways.whole + ways.part + ways.joined:
             other = self._texts[self._random.randrange(len(self._texts))]
             return Made(self._noisy([*self._run(words, 0.25, 0.75), *self._run(other, 0.25, 0.75)]), parent, "joined")
+        if draw < ways.whole + ways.part + ways.joined + ways.phrase:
+            length = min(len(words), self._random.randint(2, ways.longest_phrase))
+            start = self._random.randrange(len(words) - length + 1)
+            run = words[start : start + length]
+            return Made(self._noisy(run) if self._random.random() < 0.5 else " ".join(run), parent, "phrase")
         alone = [self._random.choice(self._lexicon.words) for _ in range(self._random.randint(1, 3))]
         return Made(" ".join(alone), None, "words")
 

@@ -98,7 +98,13 @@ def with_states(network: Any, wanted: Wanted, run: Callable[[], Result], mask_BT
 
 
 def shape_of(network: Any) -> tuple[int, int]:
-    """(layers, width) of the states that can be wanted. Raises UsageError for an architecture that is not known."""
+    """(layers, width) of the states that can be wanted; one without layers has a pooled state alone.
+
+    Raises UsageError for an architecture that is not known.
+    """
+    config = getattr(network, "config", None)
+    if getattr(config, "num_hidden_layers", None) == 0:
+        return 0, int(config.hidden_size)
     body, anatomy = _body_of(network, Wanted())
     return len(body.get_submodule(anatomy.layers)), int(body.config.hidden_size)
 

@@ -113,6 +113,8 @@ def layer_pairs(layers: LayerMap, student_layers: int, teacher_layers: int, *, f
     `uniform`: the student's m-th of M with the teacher's m * N / M-th, rounded to the nearest (half up), at least 1; so the last
     ones always meet (Jiao et al. 2020, section 4.3: g(m) = 3m for 4 of 12). Raises RecipeError for a layer that is not there.
     """
+    if student_layers == 0:
+        raise RecipeError('[[method.features]]: this student has no layers to compare. Take loss = "pooled", for one.')
     if layers == "last":
         return ((student_layers, teacher_layers),)
     if layers == "uniform":

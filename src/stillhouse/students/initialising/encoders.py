@@ -147,7 +147,10 @@ def _narrow(teacher: Any, init: Initialisation, table_VH: Tensor, tokens: Tensor
         raise RecipeError(f"[student.config] embedding_size = {size}: no more than {known_VX.shape[1]} are known of a token.")
     if init.embeddings == "folded":
         return Folded(known_VX, directions(known_VX, size))
-    return nn.Embedding.from_pretrained(components(known_VX, size), freeze=False)
+    table = nn.Embedding(len(known_VX), size)
+    with torch.no_grad():
+        table.weight.copy_(components(known_VX, size))
+    return table
 
 
 def _fill_table(

@@ -27,7 +27,8 @@ class Folded(nn.Module):
         """Begins as `known @ projection`."""
         super().__init__()
         self.register_buffer("known_VX", known_VX.detach().clone(), persistent=False)
-        self.folded_projection_XE = nn.Parameter(projection_XE.detach().clone())
+        # row by row, as a resumed optimizer's moments lie: fused AdamW pairs numbers by their place in memory
+        self.folded_projection_XE = nn.Parameter(projection_XE.detach().clone(memory_format=torch.contiguous_format))
         self.own_VE = nn.Parameter(torch.zeros(known_VX.shape[0], projection_XE.shape[1]))
 
     @property
