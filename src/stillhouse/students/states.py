@@ -102,7 +102,7 @@ def shape_of(network: Any) -> tuple[int, int]:
 
     Raises UsageError for an architecture that is not known.
     """
-    config = getattr(network, "config", None)
+    config: Any = getattr(network, "config", None)
     if getattr(config, "num_hidden_layers", None) == 0:
         return 0, int(config.hidden_size)
     body, anatomy = _body_of(network, Wanted())
