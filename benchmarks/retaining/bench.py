@@ -169,7 +169,8 @@ class Bench:
 
     def _teacher_of(self, seed: int) -> int:
         """The seed of its teacher, and of the texts that are made for that one's students."""
-        return seed % (self._options.teachers or self._options.seeds)
+        different: int = self._options.teachers or self._options.seeds
+        return seed % different
 
     def _texts(self, task: str, name: str, recipe: Recipe, teacher: Path) -> Path:
         """The dataset with the texts that the recipe makes of it."""
