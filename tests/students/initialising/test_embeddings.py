@@ -57,6 +57,18 @@ def test_what_is_said_of_a_token_alone_is_the_state_before_the_head(
     assert teacher.network.training  # as it was
 
 
+def test_a_teacher_that_changed_is_asked_again(tmp_path: Path) -> None:
+    teacher = EncoderStudent.build(spec(write_wordpieces(tmp_path / "tokenizer"), labels=["a", "b"], **COMPACT))
+    before_VH = said_alone(teacher, [4, 5])
+    assert said_alone(teacher, [4, 5]) is before_VH
+    assert len(said_alone(teacher, [4, 5, 6])) == 3
+    with torch.no_grad():
+        teacher.network.body.tokens.weight[4] += 1
+    after_VH = said_alone(teacher, [4, 5])
+    assert not torch.allclose(after_VH[0], before_VH[0])
+    torch.testing.assert_close(after_VH[1], before_VH[1])
+
+
 def test_half_precision_says_nearly_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     teacher = EncoderStudent.build(spec(write_wordpieces(tmp_path / "tokenizer"), labels=["a", "b"], **COMPACT))
     said = []

@@ -6,6 +6,7 @@ Shapes: V tokens, H the teacher's width, E columns of the new table, S the stude
 from __future__ import annotations
 
 import copy
+import hashlib
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from stillhouse.tensors import has_bfloat16
 
 SLICE = 4096
 """Tokens that the teacher reads at once, each as a text of its own."""
+_LAST: dict[bytes, Tensor] = {}
+"""What one teacher said last: of several students that one process builds from it, the first one asks."""
 
 
 def components(known_VX: Tensor, size: int) -> Tensor:
@@ -36,11 +39,30 @@ def said_alone(teacher: Any, tokens: list[int]) -> Tensor:
     That is what Model2Vec makes static embeddings of: more than the table knows, because all layers have seen it. A copy says it
     in bfloat16 where the processor is made for that: a start need not be exact.
     """
-    around = teacher.tokenizer.backend_tokenizer.encode("").ids
+    around: list[int] = teacher.tokenizer.backend_tokenizer.encode("").ids
+    half = has_bfloat16(next(teacher.network.parameters()).device)
+    asked = _hash(teacher.network, [half, *around, *tokens])
+    if asked not in _LAST:
+        said_VH = _asked(teacher.network, around, tokens, half=half)
+        _LAST.clear()
+        _LAST[asked] = said_VH
+    return _LAST[asked]
+
+
+def _hash(network: Any, tokens: list[int]) -> bytes:
+    """Of all weights, and of what is asked."""
+    found = hashlib.blake2b(repr(tokens).encode())
+    for name, weight in network.state_dict().items():
+        found.update(name.encode())
+        found.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return found.digest()
+
+
+def _asked(network: Any, around: list[int], tokens: list[int], *, half: bool) -> Tensor:
     before, after = around[:1], around[1:]
-    network = copy.deepcopy(teacher.network).eval()
+    network = copy.deepcopy(network).eval()
     device = next(network.parameters()).device
-    if has_bfloat16(device):
+    if half:
         network.bfloat16()
     rows = [
         torch.tensor([[*before, token, *after] for token in tokens[start : start + SLICE]], device=device)
