@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 import urllib.error
@@ -65,10 +66,19 @@ def says(body: dict[str, Any]) -> str:
     if body["model"] == "judge":
         good = str(total) in words[-4:]
         wants = body["response_format"]["json_schema"]["schema"]["properties"]
+        if "winner" in wants:
+            return json.dumps({"reasoning": "added up", "winner": better_of(last_text(body))})
         return json.dumps(
             {"reasoning": "added up", **({"score": float(good)} if "score" in wants else {"label": "good" if good else "bad"})}
         )
     return str(total + (body["model"] == "student" and total % 5 == 0))
+
+
+def better_of(shown: str) -> str:
+    """Which of the two answers that a pairwise judge sees is the sum of the question's numbers."""
+    numbers = [int(number) for number in re.findall(r"(?<![\w])\d+(?![\w])", shown)]
+    right = [answer == sum(numbers[:2]) for answer in numbers[2:4]]
+    return "tie" if right[0] == right[1] else "first" if right[0] else "second"
 
 
 @pytest.fixture(scope="module")
@@ -305,6 +315,29 @@ def test_stored_responses(client: openai.OpenAI) -> None:
     assert (judged.status, judged.result_counts.passed) == ("completed", 4), judged
     assert (again.status, again.result_counts.passed, again.result_counts.failed) == ("completed", 3, 1), again
     assert none.status == "failed"
+
+
+def test_a_student_is_set_against_its_teacher_by_a_pairwise_judge(client: openai.OpenAI) -> None:
+    beats: Any = {"type": "pairwise", "name": "beats", "model": "judge", "question": "{{item.q}}", "other": "{{item.teacher}}"}
+    made = client.evals.create(data_source_config=CUSTOM, testing_criteria=[RIGHT])
+    paired = client.evals.create(data_source_config=CUSTOM, testing_criteria=[beats])
+    assert (paired.testing_criteria[0].model_extra or {})["stillhouse"]["type"] == "pairwise"
+    with pytest.raises(openai.BadRequestError) as refused:
+        start(
+            client,
+            paired.id,
+            asking("student", 20),
+            extra_body={"stillhouse": {"teacher": start(client, made.id, asking("teacher", 20)).id}},
+        )
+    assert refused.value.param == "stillhouse.teacher"
+    teacher = ended(client, start(client, paired.id, asking("teacher", 20)))
+    assert (teacher.status, teacher.result_counts.errored) == ("completed", 20)  # nobody to compare with; its answers are kept
+    ours = {"stillhouse": {"teacher": teacher.id}}
+    student = ended(client, start(client, paired.id, asking("student", 20), extra_body=ours))
+    assert student.status == "completed", student
+    won = (student.model_extra or {})["stillhouse"]["pairwise"]["beats"]
+    assert (won["wins"], won["ties"], won["losses"]) == (0, 16, 4)
+    assert won["rate"]["value"] == 0.4 and won["rate"]["high"] < 0.5 and "worse" in won["words"]
 
 
 def test_ours_come_back_as_something_the_sdk_knows(client: openai.OpenAI) -> None:

@@ -45,7 +45,8 @@ from stillhouse.workspace import Workspace
 STORE_SECONDS = 300.0
 """How long a write is offered to a store that is away."""
 HOPELESS = 20
-"""Rows; where a grader can grade none of a block with so many, the run ends: its result would only measure the outage."""
+"""Rows; where a judge answers for none of a block with so many, the run ends: its result would only measure the outage."""
+OUTAGE = "model_grader_server_error"
 ROLE = "model"
 """Of the one candidate."""
 
@@ -143,7 +144,7 @@ class _EvalWork:
             whole=True,
         )
         for name in self._names if len(rows) >= HOPELESS else ():
-            reasons = [row.ungraded[name] for row in rows if name in row.ungraded]
+            reasons = [row.ungraded[name] for row in rows if row.ungraded.get(name, "").startswith(OUTAGE)]
             if len(reasons) == len(rows):
                 raise GradingError(f"The grader '{name}' could grade none of {len(rows)} answers in a row: {reasons[-1]}")
         return rows
