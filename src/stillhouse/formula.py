@@ -59,7 +59,8 @@ class Formula:
     def parse(cls, text: str) -> Formula:
         """Raises FormulaError."""
         parser = _Parser(text)
-        return cls(text, frozenset(parser.names), parser.whole())
+        node = parser.whole()
+        return cls(text, frozenset(parser.names), node)
 
     def value(self, values: Values) -> float:
         """Its value, a finite number. Raises FormulaError: a name without a number, a division by 0, a root of -1."""

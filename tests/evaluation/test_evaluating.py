@@ -235,3 +235,23 @@ async def test_a_local_model_costs_the_time_it_took() -> None:
     assert (result.parameters, result.size_bytes) == (7, 28)
     assert result.latency_p50_ms is not None and result.latency_p95_ms is not None
     assert 0 < result.latency_p50_ms <= result.latency_p95_ms
+
+
+class Better:
+    """Prefers `yes`, as a pairwise judge that sees the teacher's answer."""
+
+    name = "pairwise"
+
+    async def grade(self, item: Item, sample: Sample) -> Grade:
+        answers = sample["output_text"], item["teacher"]
+        score = 0.5 if answers[0] == answers[1] else float(answers[0] == "yes")
+        return Grade(score=score, passed=score >= 0.5)
+
+
+async def test_graders_see_the_teachers_answer_and_the_mean_score_is_the_win_rate() -> None:
+    student, teacher = candidate("student", always_yes), candidate("teacher", truth)
+    report, _ = await evaluate(PLAN, [student, teacher], EXAMPLES, [Better()])
+    assert report.results[0].scores["pairwise"].value == (5 * 1 + 15 * 0.5) / 20
+    assert report.results[1].scores["pairwise"].value == 0.5
+    assert isinstance(teacher.model, Speaker)
+    assert len(teacher.model.requests) == len(EXAMPLES), "asked once, though its answers are needed before anybody's grades"

@@ -11,6 +11,7 @@ import contextlib
 import gzip
 import hashlib
 import json
+import re
 import socket
 import struct
 import threading
@@ -208,7 +209,10 @@ class FakeUpstream:
 
 
 def answer_to(body: dict[str, Any]) -> str:
-    """The text: a function of the request alone, with its own digest in it."""
+    """The text: a function of the request alone, with its own digest in it; or what the request asks for, as `SAY[...]SAY`."""
+    wanted = re.search(r"SAY\[(.*)\]SAY", _texts(body), re.DOTALL)
+    if wanted is not None:
+        return wanted[1]
     seed = hashlib.sha256(json.dumps(body.get("messages"), sort_keys=True).encode()).hexdigest()
     return f"An answer from far away ({seed[:16]}): 你好, {seed}."
 
@@ -218,6 +222,12 @@ def embeddings_body(body: dict[str, Any]) -> dict[str, Any]:
     texts = body["input"] if isinstance(body["input"], list) else [body["input"]]
     data = [{"object": "embedding", "index": i, "embedding": [float(len(text)), float(i)]} for i, text in enumerate(texts)]
     return {"object": "list", "model": body["model"], "data": data, "usage": {"prompt_tokens": 3, "total_tokens": 3}}
+
+
+def _texts(body: dict[str, Any]) -> str:
+    contents = [message.get("content") for message in body.get("messages") or [] if isinstance(message, dict)]
+    parts = [part.get("text") for content in contents if isinstance(content, list) for part in content if isinstance(part, dict)]
+    return "\n".join(str(text) for text in [*contents, *parts] if isinstance(text, str))
 
 
 def usage_of(body: dict[str, Any]) -> dict[str, int]:
