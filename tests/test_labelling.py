@@ -90,7 +90,7 @@ async def test_what_is_no_label_is_left_out_and_told() -> None:
         ("none", "it holds no choice"),
         ("silent", "its answer is empty"),
         ("blank", "its answer is empty"),
-        ("refused", "UpstreamError: no such thing"),
+        ("refused", "no answer: refused"),
     ]
 
 

@@ -5,19 +5,80 @@ The model is handed in, and so is where outcomes are kept. Which answers are rig
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+from pydantic import Field
 
 from stillhouse.apply import Ask, Outcome, apply
 from stillhouse.apply.asking import Progress
-from stillhouse.chat import ChatModel, ChatRequest, ChatResponse
+from stillhouse.chat import ChatModel, ChatRequest
 from stillhouse.dataset import Example, example_id
+from stillhouse.records import Record
+
+UNASKED = "not asked"
+"""Why a question has no answer that was never asked: the budget was spent, or somebody stopped it."""
 
 LeftOut = Callable[[Example, str], None]
-"""Told about every example that has no usable answer, and why."""
+"""Told about every answer that is not usable (of several samples, each), and why."""
 
-Heard = Callable[[Example, ChatResponse], None]
-"""Told about every example with its new answer, and all of the response."""
+Heard = Callable[[Example, Outcome], None]
+"""Told about every example with its new answer, and all that came with it."""
+
+
+class Plan(Record):
+    """What every question is asked with."""
+
+    model: str
+    """As the teacher is asked for it."""
+    parameters: dict[str, Any] = {}
+    """The API's (temperature, max_completion_tokens, ...)."""
+    samples: int = Field(default=1, ge=1)
+    """Answers to each question."""
+    seed: int | None = None
+    """Sent with the first sample, one more with each further one. None: not sent."""
+
+    def asks(self, example: Example) -> list[Ask]:
+        """One for each sample. Each is a request of its own, so that each answer is kept as it comes."""
+        return [Ask.of(self._request(example, sample), sample) for sample in range(self.samples)]
+
+    def _request(self, example: Example, sample: int) -> ChatRequest:
+        seed = {} if self.seed is None else {"seed": self.seed + sample}
+        tools = {"tools": example.tools} if example.tools else {}
+        return ChatRequest.build(self.model, example.messages, **self.parameters, **seed, **tools)
+
+
+def asks_of(examples: Iterable[Example], plan: Plan) -> Iterator[Ask]:
+    """Every sample of every question, one by one."""
+    for example in examples:
+        yield from plan.asks(example)
+
+
+def answers(
+    examples: Iterable[Example],
+    plan: Plan,
+    outcome: Callable[[str], Outcome | None],
+    *,
+    left_out: LeftOut | None = None,
+    heard: Heard | None = None,
+) -> Iterator[Example]:
+    """The examples with the teacher's answers, in order, without those left out.
+
+    `outcome` finds what became of an ask by its key. An answer that was cut off, filtered or empty is no label and is left out,
+    as is a failure.
+    """
+    for example in examples:
+        for ask in plan.asks(example):
+            found = outcome(ask.key)
+            problem = problem_of(found)
+            if problem is not None:
+                if left_out is not None:
+                    left_out(example, problem)
+            elif found is not None and found.response is not None:
+                labelled = with_answer(example, found.response.text)
+                if heard is not None:
+                    heard(labelled, found)
+                yield labelled
 
 
 async def label(
@@ -33,24 +94,15 @@ async def label(
     heard: Heard | None = None,
     concurrency: int = 8,
 ) -> list[Example]:
-    """Ask `model`, as `model_name`, every example's prompt; the examples with its answers, in order, without those left out.
+    """Ask `model`, as `model_name`, every example's prompt; the examples with its answers, all of them in memory.
 
-    `parameters` are the API's (temperature, max_completion_tokens, ...). What `seen` answers is not asked; `keep` gets every
-    outcome as it comes. An answer that was cut off, filtered or empty is no label and is left out, as is a failure.
-    Raises PermissionRefusedError when the key is refused.
+    What `seen` answers is not asked; `keep` gets every outcome as it comes. Raises PermissionRefusedError for a refused key.
     """
-    asks = [Ask.of(_request(example, model_name, parameters or {})) for example in examples]
+    plan = Plan(model=model_name, parameters=dict(parameters or {}))
+    asks = list(asks_of(examples, plan))
     outcomes = await apply(model, asks, concurrency=concurrency, seen=seen, keep=keep, progress=progress)
-    labelled = []
-    for example, outcome in zip(examples, outcomes, strict=True):
-        problem = outcome.error if outcome.response is None else _problem(outcome.response)
-        if problem is None and outcome.response is not None:
-            labelled.append(with_answer(example, outcome.response.text))
-            if heard is not None:
-                heard(labelled[-1], outcome.response)
-        elif left_out is not None:
-            left_out(example, problem or "")
-    return labelled
+    found = {outcome.key: outcome for outcome in outcomes}
+    return list(answers(examples, plan, found.get, left_out=left_out, heard=heard))
 
 
 def with_answer(example: Example, answer: str) -> Example:
@@ -64,13 +116,13 @@ def with_answer(example: Example, answer: str) -> Example:
     return example.model_copy(update={"id": identity, "answer": answer, "reference": reference})
 
 
-def _request(example: Example, model_name: str, parameters: Mapping[str, Any]) -> ChatRequest:
-    tools = {"tools": example.tools} if example.tools else {}
-    return ChatRequest.build(model_name, example.messages, **{**tools, **parameters})
-
-
-def _problem(response: ChatResponse) -> str | None:
-    """Why a response is no label, or None."""
+def problem_of(outcome: Outcome | None) -> str | None:
+    """Why an outcome is no label, in words that many share; None for a label."""
+    if outcome is None:
+        return UNASKED
+    response = outcome.response
+    if response is None:
+        return f"no answer: {outcome.kind or 'refused'}"
     if not response.choices:
         return "it holds no choice"
     reason = response.choices[0].get("finish_reason")

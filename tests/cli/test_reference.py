@@ -29,6 +29,6 @@ def test_a_verb_has_help_and_json(name: str) -> None:
 
 def test_the_table_has_every_noun_of_the_design() -> None:
     named = {name for name in VERBS if " " not in name}
-    assert named == {"serve", "demo", "doctor", "distill", "label"}
+    assert named == {"serve", "demo", "doctor", "distill"}
     for verb in ("import openai", "train resume", "eval failures", "route rollback", "models export", "completions purge"):
         assert verb in VERBS

@@ -147,7 +147,9 @@ async def test_labels_keep_how_sure_a_local_teacher_was(workspace: Workspace, to
         parameters={"temperature": 1, "seed": 1, "max_completion_tokens": 200},
         logprobs=20,
     )
-    dataset = await label_source(workspace, wish)
+    labelled = await label_source(workspace, wish)
+    assert labelled is not None
+    dataset = labelled.dataset
     assert sum(dataset.counts.values()) >= 4
     assert 0 < dataset.removed["its log-probabilities are of other tokens than its text's"] <= 8
     examples = [each for split in dataset.files for each in read_examples(workspace.dataset_folder(dataset.fingerprint), split)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -19,6 +19,19 @@ from stillhouse.apply.failures import Kind, is_unbilled
 from stillhouse.apply.journal import Journal
 from stillhouse.records import Record
 
+AT_ONCE = 1000
+"""Keys in one line."""
+
+
+class Sent(Record):
+    """Requests that go to the provider as one file, see `batches`; the newest line of a name counts."""
+
+    name: str
+    """Ours: under it the provider knows the batch, too, and the file of its requests lies beside the ledger."""
+    id: str | None = None
+    """The provider's; None: it may have been made, or not."""
+    done: bool = False
+
 
 class Entry(Record):
     """A line: what it changes of what is spent, and how a question ended."""
@@ -26,10 +39,9 @@ class Entry(Record):
     spent: Amount = Amount()
     """Added to what was spent before; negative where less was used than was set aside."""
     outcome: Outcome | None = None
-    retry: bool = False
-    """Failures that stand before this line are asked again."""
-    batch: str | None = None
-    """A file of requests that went to the provider as one, see `batches`."""
+    again: tuple[str, ...] = ()
+    """Keys that are not answered any more: somebody wants them asked again."""
+    batch: Sent | None = None
 
 
 class Ledger:
@@ -41,10 +53,11 @@ class Ledger:
         self.purse = Purse(budget or Budget())
         self.failed: Counter[str] = Counter()
         """Kind -> questions given up."""
-        self.batches: list[str] = []
+        self.batches: dict[str, Sent] = {}
+        """By name, those that are not done."""
         self._journal = Journal(path, Entry)
         self._answers: dict[bytes, int] = {}
-        self._failures: dict[bytes, int] = {}
+        self._failures: dict[bytes, tuple[int, str]] = {}
         self._waiting: list[tuple[Entry, asyncio.Future[int]]] = []
         self._writer: asyncio.Task[None] | None = None
         for begin, entry in self._journal.scan():
@@ -69,6 +82,12 @@ class Ledger:
     def spent(self) -> Amount:
         return self.purse.spent
 
+    @property
+    def given_up(self) -> list[str]:
+        """Keys of the questions that failed for good."""
+        found = [self._journal.read(begin).outcome for begin, _ in self._failures.values()]
+        return [outcome.key for outcome in found if outcome is not None]
+
     def answered(self, key: str) -> bool:
         """Whether it has an answer, or was given up."""
         name = _short(key)
@@ -77,23 +96,14 @@ class Ledger:
     def outcome(self, key: str) -> Outcome | None:
         """How a question ended; None where it has not."""
         name = _short(key)
-        begin = self._answers.get(name, self._failures.get(name))
+        begin = self._failures[name][0] if name in self._failures else self._answers.get(name)
         return None if begin is None else self._journal.read(begin).outcome
 
-    def dead(self) -> Iterator[Outcome]:
-        """Those that were given up, in the order they were."""
-        for begin in list(self._failures.values()):
-            outcome = self._journal.read(begin).outcome
-            if outcome is not None:
-                yield outcome
-
-    def retry(self) -> int:
-        """Whatever was given up may be asked again; how many those are."""
-        count = len(self._failures)
-        if count:
-            entry = Entry(retry=True)
+    def ask_again(self, keys: Sequence[str]) -> None:
+        """Forget how these ended, so that they are asked again; what they cost stays spent."""
+        for start in range(0, len(keys), AT_ONCE):
+            entry = Entry(again=tuple(keys[start : start + AT_ONCE]))
             self._enter(entry, self._journal.extend([entry])[0])
-        return count
 
     async def set_aside(self, ask: Ask) -> bool:
         self.meter.require_text(self.purse.budget, ask.request)
@@ -161,17 +171,26 @@ class Ledger:
         """`counted`: what it spent stands in the purse already."""
         if not counted:
             self.purse.spent += entry.spent
-        if entry.retry:
-            self._failures.clear()
-            self.failed.clear()
+        for key in entry.again:
+            self._forget(_short(key))
         if entry.batch is not None:
-            self.batches.append(entry.batch)
+            self.batches[entry.batch.name] = entry.batch
+            if entry.batch.done:
+                del self.batches[entry.batch.name]
         outcome = entry.outcome
         if outcome is not None and outcome.error is None:
+            self._forget(_short(outcome.key))
             self._answers[_short(outcome.key)] = begin
         elif outcome is not None:
-            self._failures[_short(outcome.key)] = begin
+            self._forget(_short(outcome.key))
+            self._failures[_short(outcome.key)] = begin, outcome.kind or "refused"
             self.failed[outcome.kind or "refused"] += 1
+
+    def _forget(self, name: bytes) -> None:
+        self._answers.pop(name, None)
+        _, kind = self._failures.pop(name, (0, None))
+        if kind is not None:
+            self.failed[kind] -= 1
 
 
 def _short(key: str) -> bytes:

@@ -1,45 +1,228 @@
-"""`stillhouse label`: ask a teacher for the answers to a dataset's or a file's questions."""
+"""`stillhouse label`: ask a teacher for the answers to a dataset's or a file's questions, for any number of them."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from stillhouse.cli.output import JsonFlag, Session
+from stillhouse.cli.output import JsonFlag, Session, new_table, plain
 
-app = typer.Typer()
+if TYPE_CHECKING:
+    from stillhouse.jobs.estimating import Estimate
+    from stillhouse.jobs.labels import Wish
+    from stillhouse.run import Run
 
 
-@app.command()
-def label(
+class _RunUnlessNamed(TyperGroup):
+    """`stillhouse label questions.txt ...` is `stillhouse label run questions.txt ...`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        named = not args or args[0] in self.commands or args[0] in ctx.help_option_names
+        return super().parse_args(ctx, args if named else ["run", *args])
+
+
+app = typer.Typer(cls=_RunUnlessNamed, no_args_is_help=True)
+
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or the name of the dataset that it makes.")]
+
+
+@app.command("run")
+def run_(
     ctx: typer.Context,
     source: Annotated[str, typer.Argument(help="A dataset, or a file: .txt (a question a line), chat .jsonl, .csv, .parquet.")],
     model: Annotated[str, typer.Option("--model", help="The teacher: an upstream's model, an alias, or a local model.")],
     out: Annotated[str, typer.Option("--out", help="Name of the dataset that is made.")],
+    samples: Annotated[int, typer.Option(min=1, help="Answers to each question; give a temperature or a seed with it.")] = 1,
     temperature: Annotated[float | None, typer.Option(min=0, max=2, help="Not sent when not said.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Sent along; each further sample has the next one. Not sent when not said.")
+    ] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer; a longer one is left out, never cut.")] = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="Requests at a time.")] = 8,
     logprobs: Annotated[
         int, typer.Option(min=0, max=20, help="Ask for the likeliest tokens' log-probabilities too, and keep them to learn from.")
     ] = 0,
+    concurrency: Annotated[
+        int, typer.Option(min=1, help="The most requests at a time; how many is learnt from the answers.")
+    ] = 128,
+    budget_calls: Annotated[int | None, typer.Option(min=0, help="The most requests that reach the teacher.")] = None,
+    budget_tokens: Annotated[
+        int | None, typer.Option(min=0, help="The most tokens, prompts and answers. Needs --max-tokens.")
+    ] = None,
+    budget_cost: Annotated[
+        float | None, typer.Option(min=0, help="The most money, by the prices file. Needs --max-tokens.")
+    ] = None,
+    batch: Annotated[bool, typer.Option("--batch", help="Through the provider's batch API: within a day, for less.")] = False,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Say what it would cost, and ask nothing.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Start it and come back at once.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Every answer is on disk before the next question; killed and started again with the same words, it goes on."""
-    from stillhouse.cli.watching import asking
-    from stillhouse.jobs.labels import Wish, label_source
+    """Ask a teacher every question; its answers become a dataset.
+
+    Every answer is on disk before the next question is asked. Killed and started again with the same words, it goes on, and pays
+    for nothing twice but what was under way. A budget is never overspent; with a larger one, the same words go on.
+    """
+    from stillhouse.apply import Budget
+    from stillhouse.jobs.labels import Wish
 
     session: Session = ctx.obj
     given: dict[str, Any] = {"temperature": temperature, "max_completion_tokens": max_tokens}
-    parameters = {name: value for name, value in given.items() if value is not None}
-    wish = Wish(source=source, model=model, out=out, parameters=parameters, concurrency=concurrency, logprobs=logprobs)
+    wish = Wish(
+        source=source,
+        model=model,
+        out=out,
+        parameters={name: value for name, value in given.items() if value is not None},
+        samples=samples,
+        seed=seed,
+        logprobs=logprobs,
+        concurrency=concurrency,
+        budget=Budget(calls=budget_calls, tokens=budget_tokens, cost=budget_cost),
+        batch=batch,
+    )
+    if estimate:
+        _say_estimate(session, wish)
+    else:
+        _label(session, wish, detach=detach)
+
+
+@app.command()
+def dead(ctx: typer.Context, run: RunName, json: JsonFlag = False) -> None:
+    """The questions that have no usable answer, each with the reason and what the teacher said."""
+    from stillhouse.jobs.dead_letters import dead_letters
+    from stillhouse.jobs.labels import wish_of
+
+    session: Session = ctx.obj
+    found = list(dead_letters(session.workspace, wish_of(session.workspace, run)))
+    table = new_table("source", ">sample", "reason", "what was said", ">attempts", "question")
+    for each in found:
+        said, question = plain(each.detail[:160]), plain(each.question[:80])
+        table.add_row(plain(each.source), str(each.sample), plain(each.reason), said, str(each.attempts), question)
+    session.emit(found, lambda: table)
+
+
+@app.command()
+def retry(
+    ctx: typer.Context,
+    run: RunName,
+    unusable: Annotated[bool, typer.Option("--unusable", help="Also those whose answer was cut off, filtered or empty.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Start it and come back at once.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Ask the dead letters again; the dataset's next version has what they bring."""
+    from stillhouse.jobs.dead_letters import ask_again
+    from stillhouse.jobs.labels import wish_of
+
+    session: Session = ctx.obj
+    wish = wish_of(session.workspace, run)
+    count = ask_again(session.workspace, wish, unusable=unusable)
+    session.say(f"{count} questions are asked again.")
+    _label(session, wish, detach=detach)
+
+
+@app.command()
+def prompts(
+    ctx: typer.Context,
+    source: Annotated[str, typer.Argument(help="The seeds: a dataset (its train split), or a file of questions.")],
+    model: Annotated[str, typer.Option("--model", help="Who writes: an upstream's model, an alias, or a local model.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Chat JSONL that is made; what `label` reads.")],
+    count: Annotated[int, typer.Option(min=1, help="New questions.")] = 100,
+    method: Annotated[str, typer.Option(help="self-instruct: others like them; evolve: harder ones.")] = "self-instruct",
+    avoid: Annotated[
+        list[str] | None, typer.Option(metavar="DATASET", help="Whose questions must not be made: a test's.")
+    ] = None,
+    near: Annotated[float, typer.Option(min=0.1, max=1, help="Likeness from which a question is not new.")] = 0.7,
+    temperature: Annotated[float, typer.Option(min=0, max=2)] = 1.0,
+    seed: Annotated[int, typer.Option(help="Which seeds are shown together.")] = 0,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 1024,
+    concurrency: Annotated[int, typer.Option(min=1, help="The most requests at a time.")] = 32,
+    budget_calls: Annotated[int | None, typer.Option(min=0, help="The most requests that reach the model.")] = None,
+    budget_tokens: Annotated[int | None, typer.Option(min=0, help="The most tokens, prompts and answers.")] = None,
+    budget_cost: Annotated[float | None, typer.Option(min=0, help="The most money, by the prices file.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Make more questions of a seed set, none that is there already or that a test asks."""
+    import asyncio
+
+    from stillhouse.apply import Budget
+    from stillhouse.cli.watching import asking
+    from stillhouse.curation.expanding import Expansion
+    from stillhouse.jobs.prompts import expand_source
+
+    session: Session = ctx.obj
+    parameters = {"temperature": temperature, "max_completion_tokens": max_tokens}
+    wanted: dict[str, Any] = {"model": model, "count": count, "method": method, "seed": seed, "near": near}
     session.workspace.share()
     with asking(session) as progress:
-        working = label_source(session.workspace, wish, lambda done, total: progress(model, done, total))
-        dataset = asyncio.run(working)
+        working = expand_source(
+            session.workspace,
+            source,
+            out,
+            Expansion(**wanted, parameters=parameters),
+            avoid=avoid or (),
+            budget=Budget(calls=budget_calls, tokens=budget_tokens, cost=budget_cost),
+            concurrency=concurrency,
+            progress=lambda made, of: progress(model, made, of),
+        )
+        found = asyncio.run(working)
+    turned = ", ".join(f"{number} {reason}" for reason, number in found.turned_away.items()) or "none"
+    session.say(f"{found.made} questions in {out}. Turned away: {turned}.")
+    if found.made < count:
+        why = "the budget is spent" if found.out_of_budget else "nothing new came any more"
+        session.say(f"{count - found.made} fewer than wanted: {why}.")
+    session.emit(found)
+
+
+def _label(session: Session, wish: Wish, *, detach: bool) -> None:
+    from stillhouse.cli.watching import watch_labelling
+    from stillhouse.jobs import queue
+    from stillhouse.jobs.labels import plan_labelling
+
+    workspace = session.workspace
+    run = queue.submit(workspace.store, workspace.settings, plan_labelling(workspace, wish))
+    queue.begin(workspace.store, workspace.settings, run)
+    session.say(f"Run {run.id} has started.")
+    if detach:
+        session.emit(workspace.store.run(run.id))
+    else:
+        _say_end(session, watch_labelling(session, run.id))
+
+
+def _say_end(session: Session, run: Run) -> None:
+    if run.state != "succeeded":
+        session.say(f"Run {run.id} is {run.state}. {run.error or ''} What was answered is kept: the same command goes on.")
+        session.emit(run)
+        raise typer.Exit(0 if run.state in {"paused", "cancelled"} else 1)
+    dataset = session.workspace.dataset(str(run.result["dataset"]))
     removed = ", ".join(f"{count} {reason}" for reason, count in dataset.removed.items()) or "nothing"
-    session.say(
-        f"Dataset {dataset.name} {dataset.fingerprint[:19]}: {sum(dataset.counts.values())} examples. Left out: {removed}."
-    )
-    session.emit(dataset)
+    examples = sum(dataset.counts.values())
+    session.say(f"Dataset {dataset.name} {dataset.fingerprint[:19]}: {examples:,} examples. Left out: {removed}.")
+    standing = run.result["standing"]
+    if run.result["unasked"]:
+        session.say(f"{run.result['unasked']:,} are not asked: the budget is spent. The same command with a larger one goes on.")
+    if any(standing["failed"].values()):
+        session.say(f"Dead letters: stillhouse label dead {run.id}   Ask them again: stillhouse label retry {run.id}")
+    labelling = {"run": run.id, "unasked": run.result["unasked"], **standing}
+    session.emit({**dataset.model_dump(mode="json"), "labelling": labelling} if session.json else dataset)
+
+
+def _say_estimate(session: Session, wish: Wish) -> None:
+    from stillhouse.jobs.estimating import estimate
+
+    found = estimate(session.workspace, wish)
+    session.emit(found, lambda: _estimate_table(found))
+
+
+def _estimate_table(found: Estimate) -> Any:
+    most = "nobody knows: say --max-tokens" if found.answer_tokens_most is None else f"{found.answer_tokens_most:,}"
+    price = "no price by tokens" if found.prompt_cost is None else f"{found.prompt_cost:,.2f} {found.currency}"
+    table = new_table("", "about", "at most")
+    table.add_row("questions", f"{found.questions:,}", "")
+    table.add_row("requests to make", f"{found.requests:,}", "")
+    table.add_row("answered already", f"{found.answered:,}", "")
+    table.add_row("tokens of prompts", f"{found.prompt_tokens:,}", f"{found.prompt_tokens_most:,}")
+    table.add_row("tokens of answers", "", most)
+    table.add_row("prompts cost", price, "")
+    table.add_row("all of it costs", "", "-" if found.cost_most is None else f"{found.cost_most:,.2f} {found.currency}")
+    return table

@@ -43,7 +43,7 @@ NOUNS = {
     "completions": Noun("stillhouse.cli.completions:app", "What passed through the gateway and was kept.", COLLECT),
     "import": Noun("stillhouse.cli.imports:app", "Bring in what other tools have collected.", COLLECT),
     "dataset": Noun("stillhouse.cli.dataset:app", "Immutable, fingerprinted versions of examples.", TEACH),
-    "label": Noun("stillhouse.cli.label:app", "Ask a teacher for the answers to a dataset or a file.", TEACH, single=True),
+    "label": Noun("stillhouse.cli.label:app", "Ask a teacher for the answers to a dataset or a file.", TEACH),
     "cot": Noun("stillhouse.cli.cot:app", "Chains of thought: generated, scored, filtered, in the paper's files.", TEACH),
     "signals": Noun("stillhouse.cli.signals:app", "What teachers said, kept: listed, checked, taken away.", TEACH),
     "train": Noun("stillhouse.cli.train:app", "Train a student; runs outlive the terminal and the server.", TEACH),

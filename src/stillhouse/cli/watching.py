@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import typer
@@ -38,6 +38,56 @@ def watch_run(session: Session, run_id: str, *, lines: bool = False) -> Run:
         session.say(f"The run goes on. Watch it: stillhouse train watch {run_id}   Stop it: stillhouse train stop {run_id}")
         raise
     return run
+
+
+def watch_labelling(session: Session, run_id: str) -> Run:
+    """Follow a labelling to its end. A worker that dies is started again, as long as it gets on."""
+    from stillhouse.errors import ConflictError
+    from stillhouse.jobs import queue
+
+    got_to = -1
+    while True:
+        run = _watch_labelling(session, run_id)
+        if run.state != "interrupted" or run.step <= got_to:
+            return run
+        got_to = run.step
+        session.say("Its process died. It goes on from the answers that are kept.")
+        workspace = session.workspace
+        with suppress(ConflictError):  # a live server was faster
+            queue.begin(workspace.store, workspace.settings, queue.resume(workspace.store, workspace.settings, run))
+
+
+def _watch_labelling(session: Session, run_id: str) -> Run:
+    from stillhouse.jobs.watch import follow
+
+    workspace = session.workspace
+    workspace.close()  # the worker writes from here on; following only reads
+    try:
+        with _bar(session) as bar:
+            task = bar.add_task("waiting", total=None, loss="")
+            for run, events in follow(lambda: workspace.store, run_id, workspace.settings):
+                for event in events:
+                    _tell(session, bar, event, lines=False)
+                    if "label/done" in event.metrics:
+                        bar.update(task, loss=_spoken(event.metrics))
+                bar.update(task, description=run.state, total=run.steps, completed=run.step)
+    except KeyboardInterrupt:
+        session.say(f"The run goes on. Stop it: stillhouse jobs pause {run_id}   Its answers are kept.")
+        raise
+    return run
+
+
+def _spoken(metrics: Mapping[str, float]) -> str:
+    """`400/s  cost 1.24  window 92  retried 31 throttled  failed 2 server`."""
+    parts = [f"{metrics['label/rate']:.3g}/s"]
+    parts += [f"cost {metrics['label/cost']:.4g}"] if metrics["label/cost"] else []
+    parts += [f"window {metrics['label/window']:.0f}"]
+    for what in ("retried", "failed"):
+        head = f"label/{what}/"
+        parts += [
+            f"{what} {count:.0f} {name.removeprefix(head)}" for name, count in metrics.items() if name.startswith(head) and count
+        ]
+    return "  ".join(parts)
 
 
 @contextmanager

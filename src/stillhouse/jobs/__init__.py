@@ -16,5 +16,6 @@ WORKS = Table(
         "eval": "stillhouse.jobs.eval_runs:work",
         "batch": "stillhouse.jobs.batch_work:work",
         "train": "stillhouse.jobs.student:work",
+        "label": "stillhouse.jobs.labels:work",
     },
 )

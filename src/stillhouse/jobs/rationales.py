@@ -17,7 +17,7 @@ from stillhouse.errors import ConflictError, NotFoundError, UsageError
 from stillhouse.explaining import Asker, Method, Question, explain
 from stillhouse.formats.reasoning_teacher.documents import Completions, Samples, read_json
 from stillhouse.formats.reasoning_teacher.layout import Place, dataset_file, new_folder, read_split
-from stillhouse.jobs.labels import questions as read_source
+from stillhouse.jobs.questions import find_questions
 from stillhouse.prices import load_prices
 from stillhouse.reasoning import ReasoningTask, task_of
 from stillhouse.records import Record, canonical_json, fingerprint
@@ -85,7 +85,7 @@ async def generate(workspace: Workspace, wish: Wish, progress: Progress | None =
         there = _rows_there(path, metadata)
         account = Explained(path, task.key, len(asked), 0, 0)
         with Ledger(_ledger_path(workspace, wish, path), wish.budget, meter) as ledger:
-            ledger.retry()
+            ledger.ask_again(ledger.given_up)
             kept = _Counted(ledger)
             asking = Asking(target.model, kept, Limit(wish.concurrency))
             rows = await explain(
@@ -140,7 +140,7 @@ def _samples(workspace: Workspace, wish: Wish) -> tuple[Samples, dict[int, list[
         return Samples.read(path), {}
     if source.suffix == ".json" and source.is_file():
         return Samples.read(source), {}
-    examples = read_source(workspace, wish.source).examples
+    examples = find_questions(workspace, wish.source)
     key = wish.task or source.stem.partition("@")[0]
     pairs = [(message_text(each.messages[-1]), each.answer if each.reference is None else each.reference) for each in examples]
     return Samples.make(key, pairs), {index: each.messages for index, each in enumerate(examples)}

@@ -5,7 +5,7 @@ How token strings become ids stands in `training/logprobs.py`, how they are kept
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,23 @@ Said = Sequence[Mapping[str, Any]]
 """One answer's `logprobs.content`."""
 
 _COMPLETION = "completion:"
+
+
+class SaidAbout(Mapping[str, "tuple[Example, Said]"]):
+    """What was said about examples, by id; read whenever it is asked for, so that it need not fit into memory."""
+
+    def __init__(self, examples: Collection[str], read: Callable[[str], tuple[Example, Said]]) -> None:
+        self._examples = examples
+        self._read = read
+
+    def __getitem__(self, identity: str) -> tuple[Example, Said]:
+        return self._read(identity)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._examples)
+
+    def __len__(self) -> int:
+        return len(self._examples)
 
 
 def keep_captured(workspace: Workspace, dataset: Dataset) -> int:
@@ -53,8 +70,8 @@ def keep_answers(workspace: Workspace, dataset: Dataset, tokenizer: Path, said: 
     from stillhouse.training.logprobs import keep_said  # brings torch
 
     there = {example.id for example in _examples(workspace, dataset)}
-    kept = [pair for identity, pair in said.items() if identity in there and pair[1]]
-    return keep_said(workspace.settings.signals, dataset.fingerprint, tokenizer, kept) if kept else 0
+    kept = SaidAbout([identity for identity, (_, words) in said.items() if identity in there and words], said.__getitem__)
+    return keep_said(workspace.settings.signals, dataset.fingerprint, tokenizer, kept.values()) if kept else 0
 
 
 def without_misfits(

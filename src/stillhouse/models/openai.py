@@ -11,8 +11,12 @@ import asyncio
 import os
 import random
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import aiohttp
+import orjson
 from yarl import URL
 
 from stillhouse.chat import ChatRequest, ChatResponse, Chunk
@@ -23,10 +27,16 @@ from stillhouse.upstream import Upstream
 CHAT = "/chat/completions"
 MAX_RESPONSE_BYTES = 64 * 2**20
 """Of one answer, decompressed."""
+MAX_FILE_BYTES = 4 * 2**30
+"""Of one file that is downloaded line by line."""
 MAX_ERROR_BYTES = 2**20
 MAX_RETRY_AFTER = 30.0
 """Seconds; an upstream that asks for more patience has its answer passed on instead."""
+BATCH_NAME = "stillhouse_batch"
+"""Metadata of the batches that are made here, by which one is found again whose id a crash has lost."""
 RETRIED = frozenset({429, 500, 502, 503, 504})
+FEW_PATHS = 4
+"""Paths that are asked again and again, whose URLs are parsed once."""
 AFTER_DONE = 1.0
 """Seconds the upstream gets to close the stream after its end marker, so that the connection can be used again."""
 
@@ -77,17 +87,63 @@ class OpenAIModel:
 
     async def list_models(self) -> list[str]:
         """The ids it lists at /models. Raises UpstreamError."""
-        response = await self._ask("GET", "/models", None, self._headers({}), 1)
-        async with response:
-            body = ChatResponse(b"".join([part async for part in self._parts(response, b"")])).body
-        listed = body.get("data")
+        listed = (await self._json("GET", "/models", None)).get("data")
         found = listed if isinstance(listed, list) else []
         return [str(model["id"]) for model in found if isinstance(model, dict) and "id" in model]
+
+    async def upload(self, path: Path, purpose: str) -> str:
+        """The id of a file that is now theirs. Raises UpstreamError."""
+        with path.open("rb") as file:
+            form = aiohttp.FormData({"purpose": purpose})
+            form.add_field("file", file, filename=path.name, content_type="application/jsonl")
+            return str((await self._json("POST", "/files", form)).get("id"))
+
+    async def create_batch(self, file: str, name: str) -> dict[str, Any]:
+        """A batch of the chat requests in an uploaded file, known by `name` in its metadata. Raises UpstreamError."""
+        wanted = {"input_file_id": file, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+        return await self._json("POST", "/batches", orjson.dumps({**wanted, "metadata": {BATCH_NAME: name}}))
+
+    async def batch(self, identifier: str) -> dict[str, Any]:
+        """How a batch stands. Raises UpstreamError."""
+        return await self._json("GET", f"/batches/{quote(identifier, safe='')}", None)
+
+    async def find_batch(self, name: str) -> dict[str, Any] | None:
+        """The batch that was made under `name`. Raises UpstreamError."""
+        after = ""
+        while True:
+            page = await self._json("GET", f"/batches?limit=100{after}", None)
+            listed = [batch for batch in page.get("data") or [] if isinstance(batch, dict)]
+            for batch in listed:
+                if (batch.get("metadata") or {}).get(BATCH_NAME) == name:
+                    return batch
+            if not listed or not page.get("has_more"):
+                return None
+            after = f"&after={quote(str(listed[-1].get('id')), safe='')}"
+
+    async def download(self, file: str) -> AsyncIterator[bytes]:
+        """A file's lines. Raises UpstreamError."""
+        response = await self._ask("GET", f"/files/{quote(file, safe='')}/content", None, self._headers({}), 1)
+        rest = b""
+        async with response:
+            async for part in self._parts(response, None, limit=MAX_FILE_BYTES):
+                *lines, rest = (rest + part).split(b"\n")
+                for line in lines:
+                    yield line
+        if rest:
+            yield rest
 
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    async def _json(self, method: str, path: str, body: bytes | aiohttp.FormData | None) -> dict[str, Any]:
+        headers = self._headers({})
+        if isinstance(body, aiohttp.FormData):
+            del headers["content-type"]  # its own names the boundary
+        response = await self._ask(method, path, body, headers, 1)
+        async with response:
+            return ChatResponse(b"".join([part async for part in self._parts(response, b"")])).body
 
     async def _open(self, path: str, request: ChatRequest) -> aiohttp.ClientResponse:
         """The response once its status is a success. Raises UpstreamError with what was said instead."""
@@ -105,7 +161,7 @@ class OpenAIModel:
         raise AssertionError("the last attempt returns or raises")
 
     async def _ask(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str], attempt: int
+        self, method: str, path: str, body: bytes | aiohttp.FormData | None, headers: dict[str, str], attempt: int
     ) -> aiohttp.ClientResponse:
         name = self._upstream.name
         try:
@@ -117,7 +173,7 @@ class OpenAIModel:
             raise UpstreamTimeoutError(f"Upstream '{name}' did not begin to answer in time.", attempts=attempt) from exc
         except (aiohttp.ClientError, OSError) as exc:
             raise UpstreamError(f"Upstream '{name}' cannot be reached: {_reason(exc)}.", attempts=attempt) from exc
-        if response.status != 200:
+        if response.status not in (200, 201):
             raise await self._refusal(response, attempt)
         return response
 
@@ -135,22 +191,24 @@ class OpenAIModel:
             headers.update(_rate_limits(response))
             return UpstreamError(said, status=response.status, body=body, headers=headers, attempts=attempt)
 
-    async def _parts(self, response: aiohttp.ClientResponse, kept: bytes | None) -> AsyncIterator[bytes]:
+    async def _parts(
+        self, response: aiohttp.ClientResponse, kept: bytes | None, limit: int = MAX_RESPONSE_BYTES
+    ) -> AsyncIterator[bytes]:
         """The body as it comes. `kept` (b"" to begin with) collects it for the error, None does not."""
-        name, total, limit = self._upstream.name, 0, self._upstream.timeouts.first_byte
+        name, total, seconds = self._upstream.name, 0, self._upstream.timeouts.first_byte
         try:
             while True:
-                async with asyncio.timeout(limit):
+                async with asyncio.timeout(seconds):
                     part = await response.content.readany()
                 if not part:
                     return
-                total, limit = total + len(part), self._upstream.timeouts.idle
-                if total > MAX_RESPONSE_BYTES:
-                    raise StreamBrokenError(f"Upstream '{name}' sent more than {MAX_RESPONSE_BYTES} bytes.", body=kept or b"")
+                total, seconds = total + len(part), self._upstream.timeouts.idle
+                if total > limit:
+                    raise StreamBrokenError(f"Upstream '{name}' sent more than {limit} bytes.", body=kept or b"")
                 kept = None if kept is None else kept + part
                 yield part
         except TimeoutError as exc:
-            raise UpstreamTimeoutError(f"Upstream '{name}' sent nothing for {limit:g} s.", body=kept or b"") from exc
+            raise UpstreamTimeoutError(f"Upstream '{name}' sent nothing for {seconds:g} s.", body=kept or b"") from exc
         except (aiohttp.ClientError, OSError) as exc:
             raise StreamBrokenError(f"Upstream '{name}' broke off its answer: {_reason(exc)}.", body=kept or b"") from exc
 
@@ -167,8 +225,9 @@ class OpenAIModel:
         return headers
 
     def _url(self, path: str) -> URL:
-        url = self._urls[path] = self._urls.get(path) or URL(self._upstream.base_url.rstrip("/") + path)
-        return url
+        if path not in self._urls and len(self._urls) < FEW_PATHS:
+            self._urls[path] = URL(self._upstream.base_url.rstrip("/") + path, encoded=True)
+        return self._urls.get(path) or URL(self._upstream.base_url.rstrip("/") + path, encoded=True)
 
     def _pool(self) -> aiohttp.ClientSession:
         if self._session is None:

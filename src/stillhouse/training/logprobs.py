@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -118,27 +119,29 @@ def misfits(folder: Path, said: Iterable[tuple[Example, Said]]) -> dict[str, str
 
     A few are nobody's fault: a sampled answer may be cut into tokens as its own text never would be.
     """
-    return _aligned(Aligner(folder), said)[1]
+    return _misfits(Aligner(folder), said)
 
 
-def keep_said(root: Path, dataset: str, folder: Path, said: Iterable[tuple[Example, Said]]) -> int:
+def keep_said(root: Path, dataset: str, folder: Path, said: Collection[tuple[Example, Said]]) -> int:
     """Write what an API said about these examples into the dataset's cache below `root`; returns how many were new.
 
-    `folder` holds the upstream's tokenizer. Raises RecipeError, with the number of examples that do not align and the first
-    reason, and keeps none of them then; StoreError where the disk refuses.
+    `folder` holds the upstream's tokenizer; `said` is read twice, a block at a time. Raises RecipeError, with the number of
+    examples that do not align and the first reason, and keeps none of them then; StoreError where the disk refuses.
     """
-    aligner = Aligner(folder)
-    aligned, refused = _aligned(aligner, said)
+    aligner, new = Aligner(folder), 0
+    refused = _misfits(aligner, said)
     if refused:
-        raise RecipeError(refusal(refused, len(aligned) + len(refused), folder))
+        raise RecipeError(refusal(refused, len(said), folder))
     with SignalWriter(root, api_key(dataset, aligner.hash), Shape(vocabulary=aligner.vocabulary)) as writer:
-        missing = {entry.example for entry in writer.missing(entry for entry, _ in aligned)}
-        new = list({entry.example: (entry, rows) for entry, rows in aligned if entry.example in missing}.values())
-        for start in range(0, len(new), BLOCK):
-            block = new[start : start + BLOCK]
-            parts = zip(*(vars(rows).values() for _, rows in block), strict=True)
-            writer.add([entry for entry, _ in block], TopRows(*(np.concatenate(part) for part in parts)))
-    return len(new)
+        waiting = iter(said)
+        while block := list(islice(waiting, BLOCK)):
+            aligned = {example.id: _aligned(aligner, example, words) for example, words in block}
+            entries = writer.missing(entry for entry, _ in aligned.values())
+            if entries:
+                parts = zip(*(vars(aligned[entry.example][1]).values() for entry in entries), strict=True)
+                writer.add(entries, TopRows(*(np.concatenate(part) for part in parts)))
+            new += len(entries)
+    return new
 
 
 def refusal(refused: Mapping[str, str], total: int, folder: Path) -> str:
@@ -173,14 +176,19 @@ def api_teacher(root: Path, dataset: str, tokenizer: str, rows: Sequence[Encoded
     return CachedTeacher(reader, entries)
 
 
-def _aligned(aligner: Aligner, said: Iterable[tuple[Example, Said]]) -> tuple[list[tuple[Entry, TopRows]], dict[str, str]]:
-    aligned, refused = [], {}
-    for example, entries in said:
+def _misfits(aligner: Aligner, said: Iterable[tuple[Example, Said]]) -> dict[str, str]:
+    refused = {}
+    for example, words in said:
         try:
-            aligned.append((_entry(example.id, aligner.ids(example.answer)), aligner.rows(example.answer, entries)))
+            _aligned(aligner, example, words)
         except RecipeError as exc:
             refused[example.id] = str(exc)
-    return aligned, refused
+    return refused
+
+
+def _aligned(aligner: Aligner, example: Example, words: Said) -> tuple[Entry, TopRows]:
+    """Raises RecipeError where they are other tokens than the answer's."""
+    return _entry(example.id, aligner.ids(example.answer)), aligner.rows(example.answer, words)
 
 
 def _entry(example: str, ids: Sequence[int]) -> Entry:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stillhouse.errors import NotFoundError, UsageError
 from stillhouse.formats.base import Quarantined, Row
-from stillhouse.jobs.labels import questions, read_questions
+from stillhouse.jobs.questions import find_questions, read_questions
 from stillhouse.settings import Settings
 from stillhouse.workspace import Workspace
 
@@ -41,7 +41,7 @@ def test_a_chat_may_end_with_the_question_or_with_an_answer(tmp_path: Path) -> N
 def test_a_source_that_is_neither_file_nor_dataset_is_named(tmp_path: Path) -> None:
     workspace = Workspace(Settings(data_dir=tmp_path))
     with pytest.raises(UsageError, match=r"no file absent\.txt"):
-        questions(workspace, "absent.txt")
+        find_questions(workspace, "absent.txt")
     with pytest.raises(NotFoundError, match="no dataset 'absent'"):
-        questions(workspace, "absent")
+        find_questions(workspace, "absent")
     workspace.close()

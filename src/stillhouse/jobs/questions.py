@@ -1,0 +1,105 @@
+"""Questions that are to be answered: of a file or a dataset, read one by one, as often as they are needed.
+
+A labelling reads them twice, to ask and to put question and answer together, and holds none of them meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from stillhouse.curation import Collected
+from stillhouse.curation.collect import example_of
+from stillhouse.dataset import SPLITS, Example
+from stillhouse.errors import UsageError
+from stillhouse.files import hash_file
+from stillhouse.formats import FORMATS, format_of
+from stillhouse.formats.base import Line, Quarantined, Row, check_strings, quarantine, read_lines, row_of_chat, too_long
+from stillhouse.formats.examples import each_example
+from stillhouse.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Where they stand. Iterating reads them again."""
+
+    identity: str
+    """Hash of the content: other questions, another labelling."""
+    path: Path
+    """A file, or a dataset's folder."""
+    is_dataset: bool
+
+    def __iter__(self) -> Iterator[Example]:
+        """Those that can be asked."""
+        return (each for each in self._all() if isinstance(each, Example))
+
+    def account(self) -> Collected:
+        """What of the file cannot be asked; without examples."""
+        collected = Collected(given_splits=self.is_dataset)
+        for each in self._all():
+            if isinstance(each, Quarantined):
+                collected.quarantined.append((self.path.name, each))
+                collected.left_out("quarantined")
+        return collected
+
+    def _all(self) -> Iterator[Example | Quarantined]:
+        if self.is_dataset:
+            for split in SPLITS:
+                yield from each_example(self.path, split)
+            return
+        for row in read_questions(self.path):
+            yield row if isinstance(row, Quarantined) else example_of(row, source=f"file:{self.path.name}:{row.line}")
+
+
+def find_questions(workspace: Workspace, source: str) -> Questions:
+    """The questions of a file (a file that is there wins over a dataset of that name) or of every split of a dataset.
+
+    Raises UsageError, NotFoundError.
+    """
+    path = Path(source)
+    if path.is_file():
+        return Questions(f"sha256:{hash_file(path)}", path, is_dataset=False)
+    if path.suffix:
+        raise UsageError(f"There is no file {source}.")
+    found = workspace.dataset(source)
+    return Questions(found.fingerprint, workspace.dataset_folder(found.fingerprint), is_dataset=True)
+
+
+def read_questions(path: Path) -> Iterator[Row | Quarantined]:
+    """Rows whose answers may be missing: a line of text each (`.txt`), chats that end with the user's turn (`.jsonl`), or any
+    format with answers, which become references. Raises FormatError."""
+    if path.suffix.lower() == ".txt":
+        yield from (_text_row(line) for line in read_lines(path))
+    elif path.suffix.lower() in {".jsonl", ".ndjson"}:
+        yield from (_chat_row(line) for line in read_lines(path))
+    else:
+        yield from FORMATS.resolve(format_of(path))().read(path)
+
+
+def _text_row(line: Line) -> Row | Quarantined:
+    if line.too_long:
+        return too_long(line)
+    try:
+        text = line.content.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        return quarantine(line.number, "not valid utf-8", line.content)
+    if not text:
+        return quarantine(line.number, "an empty line")
+    return Row(line=line.number, messages=[{"role": "user", "content": text}], answer="")
+
+
+def _chat_row(line: Line) -> Row | Quarantined:
+    if line.too_long:
+        return too_long(line)
+    try:
+        value = orjson.loads(line.content)
+        check_strings(value)
+        messages = value["messages"]
+        answered = messages[-1]["role"] == "assistant"
+        row = row_of_chat(line.number, messages if answered else [*messages, {"role": "assistant", "content": "?"}])
+    except (ValueError, KeyError, IndexError, TypeError) as exc:
+        return quarantine(line.number, f"no chat: {exc}", line.content)
+    return row if answered else row.model_copy(update={"answer": ""})
