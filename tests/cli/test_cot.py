@@ -153,7 +153,7 @@ def test_templates_are_shown(stillhouse: Stillhouse) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--method", "tot"], "chat, zs_cot"),
+        (["--method", "tot"], "chat, plain, zs_cot"),
         (["--method", "fs_cot"], "--examples"),
         (["--asks", "me"], "paper or task"),
         (["--temperature", "hot"], "temperature"),

@@ -95,6 +95,13 @@ async def test_one_step_for_chat_models_and_the_answer_is_found() -> None:
     assert "reasoning_content" not in row["completion"]
 
 
+async def test_the_question_as_it_is() -> None:
+    teacher = Teacher(lambda *_: "0 and 2 is 2. The answer is 2.")
+    [row] = await explain(teacher, QUESTIONS[:1], TASK, Method(name="plain"), model_name="m")
+    assert teacher.asked[0].messages == QUESTIONS[0].messages
+    assert Rationale(row, answer_type("number"), Method(name="plain").template).reasoning == "0 and 2 is 2."
+
+
 async def test_after_worked_examples() -> None:
     teacher = Teacher(lambda *_: " 0 and 2 is 2. The answer is 2.")
     [row] = await explain(

@@ -185,7 +185,7 @@ def generate(
     ],
     model: Annotated[str, typer.Option("--model", help="The teacher: an upstream's model, an alias, or a local model.")],
     to: Annotated[Path, typer.Option("--to", help="The folder that gets completion_data/ in the paper's layout.")],
-    method: Annotated[str, typer.Option("--method", help="chat, zs_cot, zs_cot_long, fs_cot or zs.")] = "chat",
+    method: Annotated[str, typer.Option("--method", help="chat, plain, zs_cot, zs_cot_long, fs_cot or zs.")] = "chat",
     task: Annotated[str | None, typer.Option("--task", help="Which task of the folder; or the name of one's own.")] = None,
     answers: Answers = None,
     samples: Annotated[int, typer.Option("-d", "--rationales", min=1, help="Rationales a question.")] = 1,

@@ -2,6 +2,7 @@
 
 zs_cot, zs_cot_long  two requests: the reasoning, then, after it, the answer (Kojima et al. 2022); the one short, the other long
 chat                 one request: think, then a last line "Answer: ...". For models tuned to chat, reasoning models included
+plain                one request, the question as it is: for models that reason unasked and say "The answer is ..."
 fs_cot               one request after worked examples (Wei et al. 2022), "The answer is ..."
 zs                   one request for the answer alone: the baseline
 """
@@ -18,8 +19,8 @@ from stillhouse.reasoning.templates import second_step
 from stillhouse.records import Record
 from stillhouse.transcript import message_text
 
-MethodName = Literal["chat", "zs_cot", "zs_cot_long", "fs_cot", "zs"]
-METHODS: tuple[MethodName, ...] = ("chat", "zs_cot", "zs_cot_long", "fs_cot", "zs")
+MethodName = Literal["chat", "plain", "zs_cot", "zs_cot_long", "fs_cot", "zs"]
+METHODS: tuple[MethodName, ...] = ("chat", "plain", "zs_cot", "zs_cot_long", "fs_cot", "zs")
 
 _LENGTHS = {"zs_cot": 128, "zs_cot_long": 512, "fs_cot": 128, "zs": 128}
 """Tokens of the first answer; zs_cot's is the paper's. Chat models are not cut short."""
@@ -58,7 +59,7 @@ class Method(Record):
     @property
     def template(self) -> str:
         """`prediction_template`: says where answers stand."""
-        return "zs_cot" if self.two_steps else self.name
+        return "zs_cot" if self.two_steps else "chat" if self.name == "plain" else self.name
 
     @property
     def two_steps(self) -> bool:
@@ -75,6 +76,8 @@ class Method(Record):
 
     def first(self, messages: list[Message], task: ReasoningTask) -> list[Message]:
         """The messages of the first request, for a question that came as `messages`."""
+        if self.name == "plain":
+            return messages
         question = message_text(messages[-1]) if messages else ""
         if self.name == "chat":
             text = f"{question}\n\n{instruction(task)}"
