@@ -67,6 +67,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "tasks",
         "assets",
         "sandbox",
+        "shipped",
     ),
     "4  kinds: each folder is a plural, its __init__ a table of strings": (
         "students",
@@ -96,6 +97,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "sources",
         "loop",
         "jobs",
+        "finetuning",
         "scripting",
         "api",
         "app",

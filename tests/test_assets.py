@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from stillhouse.answers import final_answer
 from stillhouse.artifacts import load_manifest, verify
+from stillhouse.shipped import ASSETS
 from stillhouse.tasks import TASKS
-from stillhouse.workspace import ASSETS
 
 pytest.importorskip("torch")
 

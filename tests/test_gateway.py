@@ -32,6 +32,11 @@ def gateway(store: Store, tmp_path: Path) -> Gateway:
     return Gateway(store, Settings(data_dir=tmp_path))
 
 
+def names(gateway: Gateway) -> list[str]:
+    """All but those that come along."""
+    return [name for name in gateway.router.names if not name.startswith("builtin:")]
+
+
 def upstream(name: str, *models: str, **more: Any) -> Upstream:
     return Upstream(name=name, base_url=f"http://127.0.0.1:1/{name}", models=models, **more)
 
@@ -49,11 +54,26 @@ def test_upstreams_artifacts_and_aliases_are_listed(store: Store, gateway: Gatew
     store.put_artifact(artifact("student-1", may_train={"one": "no: terms"})).result()
     store.put_route(route("my-task", "student-1")).result()
     gateway.refresh()
-    assert gateway.router.names == ["a", "b", "my-task", "student-1"]
+    assert names(gateway) == ["a", "b", "my-task", "student-1"]
     alias = gateway.router.resolve("my-task")
     assert (alias.name, alias.upstream, alias.may_train) == ("student-1", "student-1", "no: terms")
-    with pytest.raises(ModelNotFoundError, match="There are: a, b, my-task, student-1"):
+    with pytest.raises(ModelNotFoundError, match="There are: a, b, builtin:base, builtin:teacher, my-task, student-1"):
         gateway.router.resolve("c")
+
+
+def test_a_fine_tuned_model_answers_to_its_name_and_its_id(store: Store, gateway: Gateway) -> None:
+    store.put_artifact(artifact("student-1", name="ft:base:org:x:1")).result()
+    store.put_artifact(artifact("student-2", name="a recipe's")).result()
+    gateway.refresh()
+    assert names(gateway) == ["ft:base:org:x:1", "student-1", "student-2"]
+    by_name, by_id = gateway.router.resolve("ft:base:org:x:1"), gateway.router.resolve("student-1")
+    assert by_name.model is by_id.model and (by_name.upstream, by_id.upstream) == ("student-1", "student-1")
+
+
+def test_models_that_come_along_answer_without_being_entered(gateway: Gateway) -> None:
+    gateway.refresh()
+    assert gateway.router.names == ["builtin:base", "builtin:teacher"]
+    assert gateway.router.resolve("builtin:teacher").may_train == "yes"
 
 
 def test_an_alias_may_take_a_teachers_own_name_and_give_it_back(store: Store, gateway: Gateway) -> None:
@@ -77,14 +97,14 @@ def test_an_upstream_without_models_answers_for_what_nobody_claims(store: Store,
     other = gateway.router.resolve("org/model:tag")
     assert (other.upstream, other.name, other.may_train) == ("any", "org/model:tag", "no: terms")
     assert gateway.router.resolve("alias").name == "whatever"
-    assert gateway.router.names == ["a", "alias"]
+    assert names(gateway) == ["a", "alias"]
 
 
 def test_a_route_to_nowhere_hurts_no_other(store: Store, gateway: Gateway) -> None:
     store.put_upstream(upstream("one", "a")).result()
     store.put_route(route("lost", "gone")).result()
     gateway.refresh()
-    assert gateway.router.names == ["a"]
+    assert names(gateway) == ["a"]
 
 
 async def test_models_are_kept_while_their_record_is_the_same(store: Store, gateway: Gateway) -> None:

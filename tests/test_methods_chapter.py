@@ -23,9 +23,10 @@ from stillhouse.losses import LOSSES
 from stillhouse.method import WhiteBox
 from stillhouse.recipe import Recipe
 from stillhouse.records import Record
+from stillhouse.shipped import builtin_folder
 from stillhouse.students import STUDENTS, options
 from stillhouse.training.needs import check_needs
-from stillhouse.workspace import builtin_folder, package_folder
+from stillhouse.workspace import package_folder
 
 ROOT = Path(__file__).parent.parent
 CHAPTER = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")

@@ -11,9 +11,10 @@ from stillhouse.artifacts import verify
 from stillhouse.errors import NotFoundError, UsageError
 from stillhouse.route import Route
 from stillhouse.settings import Settings
+from stillhouse.shipped import builtin_folder
 from stillhouse.stores.lock import DatabaseLock
 from stillhouse.upstream import Upstream
-from stillhouse.workspace import Workspace, builtin_folder, kind_of_model
+from stillhouse.workspace import Workspace, kind_of_model
 from tests.test_weights import write_safetensors
 
 

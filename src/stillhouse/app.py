@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from stillhouse.api.access import Access
+from stillhouse.api.aliases import Aliases
 from stillhouse.api.answering import asking_resources
 from stillhouse.api.asgi import Receive, Reply, Scope, Send
 from stillhouse.api.batches import Batches
@@ -26,6 +27,7 @@ from stillhouse.api.eval_pages import EvalPages
 from stillhouse.api.eval_runs import EvalRuns
 from stillhouse.api.evals import Evals
 from stillhouse.api.files import UploadedFiles
+from stillhouse.api.fine_tuning import FineTuning, Permissions
 from stillhouse.api.graders import Graders
 from stillhouse.api.health import Health
 from stillhouse.api.models import Models
@@ -48,6 +50,7 @@ from stillhouse.settings import Settings
 from stillhouse.stores.base import Store
 from stillhouse.webhook import event_of
 from stillhouse.webhooks import Outbox, Poster
+from stillhouse.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -93,14 +96,18 @@ class App:
 
     def _routes(self, apply_writes: Callable[[bytes], bytes]) -> list[BaseRoute]:
         store, settings, router = self._store, self._settings, self.gateway.router
+        workspace = Workspace.over(settings, store)
         resources: list[Resource] = [
             *asking_resources(router, self.recorder, store, settings.max_body_bytes),
             StoredCompletions(store, settings.max_body_bytes),
-            Models(router),
+            Models(router, workspace, self.refresh),
             Graders(means_of(settings, router.resolve, judge_of(router)), settings.max_body_bytes),
             UploadedFiles(self.filing, settings.max_file_bytes),
             UploadsInParts(self.uploads, self.filing, settings.max_upload_bytes),
             Batches(store, settings, self.filing),
+            FineTuning(workspace, self.filing, settings.max_body_bytes),
+            Permissions(workspace, settings.max_body_bytes),
+            Aliases(store, router, self.refresh),
             Evals(store, settings),
             EvalRuns(store, settings, router),
             EvalPages(store, settings),

@@ -6,6 +6,9 @@ from typing import Any
 
 from stillhouse.records import Record
 
+FINE_TUNED = "ft:"
+"""Prefix of the names that the fine-tuning API gives its models: such a name is asked for like an id."""
+
 
 class Artifact(Record):
     """The manifest of a model folder; written last, so its presence means that the files are whole."""

@@ -10,13 +10,16 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import cast
 
-from stillhouse.artifact import Artifact
+from stillhouse.artifact import FINE_TUNED, Artifact
+from stillhouse.artifacts import load_manifest
 from stillhouse.chat import ChatModel, Forwarder
 from stillhouse.models import MODELS
 from stillhouse.routing import Renamed, Router, Target
 from stillhouse.settings import Settings
+from stillhouse.shipped import BUILTIN, builtin_models
 from stillhouse.stores.base import Store
 from stillhouse.upstream import Upstream
 
@@ -46,9 +49,16 @@ class Gateway:
             targets.update((target.name, target) for target in _targets(upstream, model) if target.name not in targets)
             if not upstream.models:
                 catch_all.append(_target(upstream, model, ""))
+        for folder in builtin_models():
+            name = f"{BUILTIN}{folder.name}"
+            model = self._keep(built, f"builtin {name}", partial(self._student, folder, name))
+            targets[name] = Target(model, name, name, _terms(load_manifest(folder)))
         for artifact in artifacts:
-            model = self._keep(built, f"artifact {artifact.id}", partial(self._student, artifact))
-            targets[artifact.id] = Target(model, artifact.id, artifact.id, _terms(artifact), artifact.created)
+            named = artifact.name if artifact.name and artifact.name.startswith(FINE_TUNED) else artifact.id
+            folder = self._settings.artifacts / artifact.id
+            model = self._keep(built, f"artifact {artifact.id}", partial(self._student, folder, named))
+            for name in (artifact.id, named):
+                targets[name] = Target(model, name, artifact.id, _terms(artifact), artifact.created)
         self._add_routes(targets, catch_all)
         self._retired += [model for key, model in self._built.items() if key not in built]
         self._built = built
@@ -78,10 +88,9 @@ class Gateway:
         model: ChatModel = MODELS.resolve("openai")(retried)
         return model
 
-    def _student(self, artifact: Artifact) -> ChatModel:
-        folder, settings = self._settings.artifacts / artifact.id, self._settings
-        build = MODELS.resolve("student")
-        model: ChatModel = build(folder, model_id=artifact.id, queue=settings.student_queue, batch=settings.student_batch)
+    def _student(self, folder: Path, name: str) -> ChatModel:
+        build, settings = MODELS.resolve("student"), self._settings
+        model: ChatModel = build(folder, model_id=name, queue=settings.student_queue, batch=settings.student_batch)
         return model
 
 

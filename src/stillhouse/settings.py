@@ -53,6 +53,8 @@ class Settings(Record):
     """Runs at once that mostly wait for other machines: evals, batches, labelling."""
     jobs_executor: str = "local"
     """Where workers run: a key of `stillhouse.jobs.executors.EXECUTORS`."""
+    tensorboard: bool = False
+    """Whether training writes TensorBoard's event files, too, into each run's folder."""
 
     @classmethod
     def load(cls, data_dir: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:

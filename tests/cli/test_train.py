@@ -11,8 +11,9 @@ import pytest
 from stillhouse.dataset import Example
 from stillhouse.formats.examples import write_dataset_folder
 from stillhouse.settings import Settings
+from stillhouse.shipped import builtin_folder
 from stillhouse.stores.opening import open_store
-from stillhouse.workspace import builtin_folder, dataset_folder
+from stillhouse.workspace import dataset_folder
 from tests.cli.conftest import Stillhouse
 
 CAUSAL = '[student]\nkind = "causal"\nbase = "builtin:base"\n[training]\nsteps = 2\nbatch_size = 2\nthreads = 1\n'

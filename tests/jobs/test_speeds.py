@@ -8,9 +8,9 @@ import torch
 
 from stillhouse.artifacts import register
 from stillhouse.jobs import speeds
+from stillhouse.shipped import builtin_folder
 from stillhouse.students.encoder import EncoderStudent
 from stillhouse.students.static import StaticStudent
-from stillhouse.workspace import builtin_folder
 from tests.students.tiny_encoders import COMPACT, spec, write_wordpieces
 from tests.two_labels import examples
 

@@ -43,7 +43,11 @@ def plan(**changes: Any) -> Recipe:
 def test_a_linear_student_is_an_artifact_like_any_other(tmp_path: Path) -> None:
     write_sums(tmp_path / "data", rows(" {}\n"))
     log = run(plan(), tmp_path / "data", tmp_path / "work")
-    assert log.curve == {1: {"eval/accuracy": 1.0}}
+    assert log.curve[1].keys() == {f"{split}/{what}" for split in ("train", "eval") for what in ("loss", "token_accuracy")} | {
+        "eval/accuracy"
+    }
+    assert (log.curve[1]["eval/accuracy"], log.curve[1]["eval/token_accuracy"], log.curve[1]["train/token_accuracy"]) == (1, 1, 1)
+    assert 0 < log.curve[1]["train/loss"] < 0.7  # two labels by chance: log 2
     student = LinearStudent.load(tmp_path / "work" / "student")
     assert student.answer([[{"role": "user", "content": "card"}]]) == ["card"]
     manifest = json.loads((tmp_path / "work" / "student" / "artifact.json").read_bytes())

@@ -23,7 +23,8 @@ from stillhouse.errors import StillhouseError
 from stillhouse.records import Record
 from stillhouse.registry import EXTRA_OF
 from stillhouse.settings import Settings
-from stillhouse.workspace import ASSETS, Workspace
+from stillhouse.shipped import ASSETS, builtin_models
+from stillhouse.workspace import Workspace
 
 app = typer.Typer()
 
@@ -81,7 +82,7 @@ def _extras() -> Iterator[Finding]:
 
 
 def _assets() -> Iterator[Finding]:
-    found = sorted(folder.name for folder in ASSETS.iterdir() if folder.is_dir()) if ASSETS.is_dir() else []
+    found = [folder.name for folder in builtin_models()]
     if not found:
         yield Finding(check="builtin models", verdict="note", detail=f"none in {ASSETS}: the demo cannot run without them")
     else:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stillhouse.artifact import FINE_TUNED
 from stillhouse.cli.output import JsonFlag, Session, new_table, when
 from stillhouse.errors import ConflictError, NotFoundError
+from stillhouse.shipped import BUILTIN, builtin_models
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -69,7 +71,10 @@ def rollback(ctx: typer.Context, alias: str, json: JsonFlag = False) -> None:
 
 def _check_model(store: Store, model: str) -> None:
     upstreams = store.upstreams()
-    known = {name for upstream in upstreams for name in upstream.models} | {artifact.id for artifact in store.artifacts()}
+    known = {name for upstream in upstreams for name in upstream.models} | {f"{BUILTIN}{each.name}" for each in builtin_models()}
+    for artifact in store.artifacts():
+        named = artifact.name is not None and artifact.name.startswith(FINE_TUNED)
+        known |= {artifact.id, *([str(artifact.name)] if named else [])}
     if model not in known and all(upstream.models for upstream in upstreams):
         raise NotFoundError(f"There is no model '{model}'. There are: {', '.join(sorted(known)) or 'none'}.")
 

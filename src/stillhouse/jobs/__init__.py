@@ -15,6 +15,7 @@ WORKS = Table(
     {
         "eval": "stillhouse.jobs.eval_runs:work",
         "batch": "stillhouse.jobs.batch_work:work",
+        "fine-tune": "stillhouse.finetuning.working:work",
         "train": "stillhouse.jobs.student:work",
         "label": "stillhouse.jobs.labels:work",
     },

@@ -104,7 +104,7 @@ class _EvalWork:
         if not name:
             return Candidate(ROLE, name, _Nobody())
         target = self._gateway.router.resolve(name)
-        artifact = self._workspace.store.artifact(target.name)
+        artifact = self._workspace.store.artifact(target.upstream)
         return Candidate(
             role=ROLE,
             name=name,

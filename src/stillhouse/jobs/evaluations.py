@@ -30,7 +30,8 @@ from stillhouse.jobs.eval_rows import run_files
 from stillhouse.jobs.evals import find_run
 from stillhouse.prices import load_prices
 from stillhouse.records import canonical_json, fingerprint
-from stillhouse.workspace import BUILTIN, Workspace
+from stillhouse.shipped import BUILTIN
+from stillhouse.workspace import Workspace
 
 
 @dataclass(frozen=True)

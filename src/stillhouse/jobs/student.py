@@ -19,10 +19,12 @@ from stillhouse.files import finish_directory
 from stillhouse.formats.examples import read_manifest
 from stillhouse.jobs.claim import Claim, answer
 from stillhouse.jobs.planning import teacher_names
+from stillhouse.jobs.reporting import reporting
 from stillhouse.recipe import Recipe
 from stillhouse.run import Run
 from stillhouse.settings import Settings
 from stillhouse.training import Progress, train
+from stillhouse.training.base import EPOCHS
 from stillhouse.training.needs import takes_weights
 from stillhouse.workspace import Workspace, dataset_folder
 
@@ -30,7 +32,10 @@ PATIENCE_SECONDS = 300.0
 
 
 def work(settings: Settings, run: Run, claim: Claim) -> dict[str, Any] | None:
-    """Train what `run.spec` says: `{"artifact": ID}`, None when it was asked to stop. Raises what `train` raises."""
+    """Train what `run.spec` says: `{"artifact": ID}`, None when it was asked to stop. Raises what `train` raises.
+
+    With `keep_epochs` in it, the student of so many last epochs is entered, too, as soon as it is there.
+    """
     recipe = Recipe.model_validate(run.spec["recipe"])
     data = dataset_folder(settings, str(run.spec["dataset"]))
     folders, recipe = resolve_folders(settings, recipe)
@@ -38,25 +43,44 @@ def work(settings: Settings, run: Run, claim: Claim) -> dict[str, Any] | None:
     def report(progress: Progress) -> None:
         claim.journal.append(progress.message, step=progress.step, metrics=progress.metrics)
         claim.progress(progress.step, progress.steps)
+        if progress.metrics:
+            tell(progress.step, progress.metrics)
+            _enter_epoch(settings, run, claim, progress.step)
 
-    student = train(
-        recipe,
-        data,
-        settings.runs / run.id,
-        report=report,
-        should_stop=lambda: claim.should_stop,
-        teacher_folder=next(iter(folders.teachers), None),
-        member_folders=folders.teachers if recipe.teacher.members else (),
-        base_folder=folders.base,
-        signals_folder=settings.signals,
-    )
+    with reporting(settings, run, claim) as tell:
+        student = train(
+            recipe,
+            data,
+            settings.runs / run.id,
+            report=report,
+            should_stop=lambda: claim.should_stop,
+            teacher_folder=next(iter(folders.teachers), None),
+            member_folders=folders.teachers if recipe.teacher.members else (),
+            base_folder=folders.base,
+            signals_folder=settings.signals,
+            keep_epochs=int(run.spec.get("keep_epochs", 0)),
+        )
     if student is None:
         return None
-    claim.insist(claim.flush, PATIENCE_SECONDS)  # raises if the run is somebody else's by now: then nothing is published
-    artifact = publish(student, settings, run, read_manifest(data))
-    claim.insist(lambda store: answer(store.put_artifact(artifact)), PATIENCE_SECONDS)
+    artifact = _enter(settings, run, claim, student)
     claim.journal.append(f"The student is {artifact.id}.")
     return {"artifact": artifact.id}
+
+
+def _enter_epoch(settings: Settings, run: Run, claim: Claim, step: int) -> None:
+    """The student as it is now, where the trainer has kept it."""
+    folder = settings.runs / run.id / EPOCHS / f"step-{step}"
+    if (folder / MANIFEST).is_file():
+        artifact = _enter(settings, run, claim, folder, mark=f"step-{step}")
+        claim.journal.append(f"Checkpoint created at step {step}: {artifact.name}", step=step)
+
+
+def _enter(settings: Settings, run: Run, claim: Claim, folder: Path, *, mark: str = "") -> Artifact:
+    """Publish and register a student of the run; nothing where the run is somebody else's by now. Raises FencedError."""
+    claim.insist(claim.flush, PATIENCE_SECONDS)
+    artifact = publish(folder, settings, run, read_manifest(dataset_folder(settings, str(run.spec["dataset"]))), mark=mark)
+    claim.insist(lambda store: answer(store.put_artifact(artifact)), PATIENCE_SECONDS)
+    return artifact
 
 
 @dataclass(frozen=True)
@@ -83,14 +107,19 @@ def resolve_folders(settings: Settings, recipe: Recipe) -> tuple[Folders, Recipe
     return Folders(teachers, base), recipe
 
 
-def publish(student: Path, settings: Settings, run: Run, dataset: Dataset) -> Artifact:
-    """Copy a finished student to the artifacts' folder with the run's lineage; its manifest is written last."""
-    identifier = run.id.replace("run-", "student-", 1)
+def publish(student: Path, settings: Settings, run: Run, dataset: Dataset, *, mark: str = "") -> Artifact:
+    """Copy a finished student to the artifacts' folder with the run's lineage; its manifest is written last.
+
+    `mark`: of one that was kept on the way, `step-N`; it becomes part of its id and its name.
+    """
+    identifier = run.id.replace("run-", "student-", 1) + (f"-{mark}" if mark else "")
     target = settings.artifacts / identifier
     if (target / MANIFEST).exists():
         return load_manifest(target)
     made = load_manifest(student)
     artifact = made.model_copy(update={"id": identifier, **lineage(run, dataset)})
+    if mark:
+        artifact = artifact.model_copy(update={"name": f"{artifact.name}:ckpt-{mark}"})
     shutil.rmtree(target, ignore_errors=True)  # a copy that was cut off: it has no manifest
     shutil.copytree(student, target, ignore=shutil.ignore_patterns(MANIFEST))
     finish_directory(target, MANIFEST, artifact.json_bytes())

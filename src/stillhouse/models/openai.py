@@ -132,6 +132,12 @@ class OpenAIModel:
         if rest:
             yield rest
 
+    async def send(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        """Any other request of its API, asked once; the answer's body. Raises UpstreamError."""
+        response = await self._ask(method, path, body, self._headers({}), 1)
+        async with response:
+            return b"".join([part async for part in self._parts(response, b"")])
+
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()

@@ -111,6 +111,9 @@ class SqlStore(Reads):
     def put_artifact(self, artifact: Artifact) -> Future[None]:
         return self._put("put_artifact", artifact, {"id": artifact.id})
 
+    def delete_artifact(self, artifact_id: str) -> Future[bool]:
+        return self.submit("delete_artifact", {"id": artifact_id})
+
     def put_report(self, report: Report) -> Future[None]:
         return self._put("put_report", report, {"id": report.id, "name": report.name})
 

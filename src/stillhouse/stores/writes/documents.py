@@ -22,6 +22,10 @@ def _delete_upstream(connection: Connection, dialect: Dialect, *, name: str) -> 
     return connection.execute(delete(upstreams).where(upstreams.c.name == name)).rowcount == 1
 
 
+def _delete_artifact(connection: Connection, dialect: Dialect, *, id: str) -> bool:
+    return connection.execute(delete(artifacts).where(artifacts.c.id == id)).rowcount == 1
+
+
 def _rollback_route(connection: Connection, dialect: Dialect, *, alias: str) -> Arguments | None:
     newest_first = select(routes).where(routes.c.alias == alias).order_by(routes.c.sequence.desc()).limit(2)
     history = connection.execute(newest_first).all()
@@ -54,6 +58,7 @@ def _delete_document(connection: Connection, dialect: Dialect, *, kind: str, id:
 OPERATIONS = {
     "put_dataset": _put_into(datasets),
     "put_artifact": _put_into(artifacts),
+    "delete_artifact": Operation(each(_delete_artifact)),
     "put_report": _put_into(reports),
     "put_upstream": _put_into(upstreams),
     "delete_upstream": Operation(each(_delete_upstream)),
