@@ -10,6 +10,7 @@ import pytest
 from stillhouse.jobs import processes
 from stillhouse.jobs.claim import Claim, FencedError
 from stillhouse.jobs.journal import Journal, read_events
+from stillhouse.run import RunEvent
 from stillhouse.stores.lock import DatabaseLock
 from stillhouse.stores.opening import open_store
 from tests.fakes.server import LiveServer
@@ -80,6 +81,29 @@ def test_a_run_goes_on_while_somebody_else_holds_the_database(bench: Bench) -> N
     bench.allow(8)
     bench.until_state(run, "succeeded")
     assert bench.losses(run) == {step: 1 / step for step in range(1, 9)}
+
+
+def test_a_work_that_talks_faster_than_the_store_writes_still_hears(bench: Bench) -> None:
+    run = bench.new_run()
+    bench.store.put_run(run).result()
+    epoch = bench.store.claim_run(run.id, pid=os.getpid(), boot=processes.identity(os.getpid()) or "").result()
+    assert epoch == 1
+    journal = Journal(bench.settings.runs / run.id, run.id)
+    claim = Claim(run.id, epoch, journal, lambda: bench.store)
+    bench.store.update_run(run.id, epoch, {"state": "cancelling"}).result()
+    journal.append("first")
+    sent = journal.sent
+
+    def talk(events: list[RunEvent]) -> None:
+        sent(events)
+        assert journal.append("more").seq < 100, "the look never came"
+
+    journal.sent = talk  # type: ignore[method-assign]
+    claim.flush(bench.store)
+    assert claim.should_stop
+    assert [event.message for event in journal.unsent()] == ["more"]
+    bench.store.update_run(run.id, epoch, {"state": "failed", "pid": None}).result()
+    journal.close()
 
 
 @pytest.mark.slow

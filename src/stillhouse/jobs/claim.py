@@ -93,7 +93,9 @@ class Claim:
 
     def flush(self, store: Store) -> None:
         """Send what the store has not got, then say that we live. Raises FencedError, StoreError."""
-        while events := self.journal.unsent()[:BATCH]:
+        unsent = self.journal.unsent()  # what comes meanwhile waits: a talkative work must not keep us from the look below
+        for first in range(0, len(unsent), BATCH):
+            events = unsent[first : first + BATCH]
             self._allowed(answer(store.add_events(events, self.epoch)))
             self.journal.sent(events)
         self._allowed(answer(store.update_run(self.run_id, self.epoch, {**self._progress, "heartbeat": time.time()})))
