@@ -98,6 +98,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "loop",
         "jobs",
         "finetuning",
+        "rescue",
         "scripting",
         "api",
         "app",

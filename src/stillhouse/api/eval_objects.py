@@ -61,11 +61,15 @@ def criterion_body(criterion: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_status(found: EvalRun) -> str:
+    if found.record.rescued is not None:
+        return str(found.record.rescued.get("status"))
     return "failed" if found.run is None else STATUS[found.run.state]
 
 
 def run_body(found: EvalRun, record: EvalRecord, base: str, data_source: dict[str, Any]) -> dict[str, Any]:
     """`base`: the server's own address, for the page. `data_source`: as it was sent, rows included."""
+    if found.record.rescued is not None:
+        return {**found.record.rescued, "stillhouse": {"state": "rescued"}}
     tally, state = found.record.tally, "lost" if found.run is None else found.run.state
     standings = tally.standings
     names = criterion_names(record.testing_criteria)

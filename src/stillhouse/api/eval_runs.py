@@ -27,6 +27,7 @@ from stillhouse.jobs.eval_graders import judges_of
 from stillhouse.jobs.eval_rows import file_rows, read_rows, run_files
 from stillhouse.jobs.evals import (
     EVAL_RUN,
+    RESCUED_ITEM,
     EvalRecord,
     EvalRun,
     RunOptions,
@@ -204,6 +205,8 @@ class EvalRuns:
         eval_id, run_id = _ids(call)
         criteria = find_eval(self._store, eval_id)[1].testing_criteria
         found = find_run(self._store, run_id, eval_id)
+        if found.record.rescued is not None:
+            return self._rescued_items(run_id, page, status)
         after = None if page.after is None else item_position(run_id, page.after)
         if page.after is not None and after is None:
             raise InvalidParameterError(f"'after' names no output item of this run: '{page.after[:80]}'.", "after")
@@ -218,10 +221,21 @@ class EvalRuns:
         items = [item_body(found, criteria, position, row) for position, row in some[: page.limit]]
         return list_body(items, has_more=len(some) > page.limit)
 
+    def _rescued_items(self, run_id: str, page: PageQuery, status: Standing | None) -> dict[str, Any]:
+        """Of a run that was made elsewhere: as they came, in the order in which they came."""
+        where = {} if status is None else {"status": status}
+        found = self._store.documents(page.documents(RESCUED_ITEM, parent=run_id, where=where))
+        return list_body([item.record for item in found.items], has_more=found.has_more)
+
     def _item(self, call: Call) -> dict[str, Any]:
         eval_id, run_id = _ids(call)
         criteria = find_eval(self._store, eval_id)[1].testing_criteria
         found, wanted = find_run(self._store, run_id, eval_id), call.path_parameter("item_id")
+        if found.record.rescued is not None:
+            rescued = self._store.document(RESCUED_ITEM, wanted)
+            if rescued is None or rescued.parent != run_id:
+                raise NotFoundError(f"There is no output item '{wanted[:80]}' of the run {run_id[:80]}.")
+            return rescued.record
         position = item_position(run_id, wanted)
         row = None if position is None else row_at(found.record.blocks, position, run_files(self._settings, run_id).get)
         if position is None or row is None:

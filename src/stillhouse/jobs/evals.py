@@ -26,6 +26,8 @@ from stillhouse.settings import Settings
 from stillhouse.stores.base import Store
 
 EVAL, EVAL_RUN = "eval", "eval.run"
+RESCUED_ITEM = "rescued_output_item"
+"""An output item of a run that was made on another server."""
 """Kinds of documents."""
 WORK = "eval"
 """Kind of run."""
@@ -75,6 +77,8 @@ class EvalRunRecord(Record):
     report: str | None = None
     contamination: dict[str, Any] | None = None
     pairwise: dict[str, Any] = {}
+    rescued: dict[str, Any] | None = None
+    """The run as another server showed it, where it was made there: nothing of it was computed here."""
 
     @property
     def source(self) -> DataSource:
@@ -191,5 +195,7 @@ def delete_run(store: Store, settings: Settings, eval_id: str, run_id: str) -> N
     found = find_run(store, run_id, eval_id)
     if found.run is not None and found.run.state not in ("succeeded", "failed", "cancelled"):
         queue.cancel(store, settings, found.run)
+    for item in store.documents(DocumentQuery(kind=RESCUED_ITEM, parent=run_id, limit=10**9)).items:
+        store.delete_document(RESCUED_ITEM, item.id).result()
     store.delete_document(EVAL_RUN, run_id).result()
     remove_run_files(settings, run_id)

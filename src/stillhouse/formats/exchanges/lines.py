@@ -78,16 +78,20 @@ def exchange_line(completion: Completion, request: bytes, response: bytes) -> by
         return json.dumps(row).encode() + b"\n"
 
 
+def exchange_of(row: Any, origin: Origin) -> Exchange:
+    """One row as it stands on a line. Raises ValueError, which says what is missing."""
+    if not isinstance(row, dict):
+        raise ValueError("not a JSON object")
+    check_strings(row)
+    request, response = _bodies(row, origin)
+    return _assembled(row, request, response, origin)
+
+
 def _exchange(line: Line, origin: Origin) -> tuple[int, Exchange] | Quarantined:
     if not line.content.strip():
         return quarantine(line.number, "an empty line")
     try:
-        row = orjson.loads(line.content)
-        if not isinstance(row, dict):
-            raise ValueError("not a JSON object")
-        check_strings(row)
-        request, response = _bodies(row, origin)
-        return line.number, _assembled(row, request, response, origin)
+        return line.number, exchange_of(orjson.loads(line.content), origin)
     except orjson.JSONDecodeError as exc:
         return quarantine(line.number, f"not valid JSON: {exc}", line.content)
     except ValueError as exc:
