@@ -34,6 +34,7 @@ def test_the_rate_falls_with_the_root_of_the_size() -> None:
 def test_what_was_given_stays() -> None:
     given_ = Hyperparameters(batch_size=3, n_epochs=2, learning_rate_multiplier=0.5)
     resolved = resolve(given_, BASE, 1000)
-    assert (resolved.batch_size, resolved.n_epochs, resolved.learning_rate) == (3, 2, pytest.approx(5e-4))
+    assert (resolved.batch_size, resolved.n_epochs) == (3, 2)
+    assert resolved.learning_rate == pytest.approx(5e-4)
     assert resolve(Hyperparameters(), BASE, 1000, adapted=True).learning_rate == pytest.approx(1e-2)
     assert resolve(DpoHyperparameters(), BASE, 1000, gentle=True).learning_rate == pytest.approx(1e-4)

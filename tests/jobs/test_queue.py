@@ -6,6 +6,7 @@ import pytest
 
 from stillhouse.errors import ConflictError, NotFoundError, UsageError
 from stillhouse.jobs import queue
+from stillhouse.run import RunState
 from tests.jobs.conftest import Bench
 
 ASKED = {
@@ -91,10 +92,11 @@ def test_any_kind_of_work_ends_with_its_own_result(bench: Bench) -> None:
 def test_a_working_run_hears_what_is_asked(bench: Bench, kind: str, told: str, verb: str, state: str) -> None:
     run = bench.start_kind(kind, steps=4, allowed=str(bench.allowed))
     bench.until_state(run, "running")
-    asking = "cancelling" if verb == "cancel" else "pausing"
+    running: tuple[RunState, ...] = ("running",)
+    asking: RunState = "cancelling" if verb == "cancel" else "pausing"
     if told == "signal":
         assert getattr(queue, verb)(bench.store, bench.settings, run).state in (state, asking)
     else:  # as from a machine that cannot signal it: its next look at the store tells it
-        assert bench.store.update_run(run.id, 1, {"state": asking}, only=("running",)).result()
+        assert bench.store.update_run(run.id, 1, {"state": asking}, only=running).result()
     ended = bench.until_state(run, state)
     assert (ended.error, ended.result, ended.epoch) == (None, {}, 1)

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,11 @@ from tests.fakes.server import LiveServer, add_upstream
 from tests.fakes.upstream import FakeUpstream
 
 TURN: Any = {"role": "user", "content": [{"type": "text", "text": "Why?"}, {"type": "text", "text": "Briefly."}]}
-SCHEMA = {"type": "object", "properties": {"said": {"type": "string"}, "right": {"type": "string"}}, "required": ["said"]}
+SCHEMA: dict[str, object] = {
+    "type": "object",
+    "properties": {"said": {"type": "string"}, "right": {"type": "string"}},
+    "required": ["said"],
+}
 CHECK: Any = {"type": "string_check", "name": "same", "input": "{{item.said}}", "reference": "{{item.right}}", "operation": "eq"}
 ROWS = [{"said": "a", "right": "a"}, {"said": "b", "right": "c"}]
 
@@ -54,7 +58,7 @@ def fill(client: openai.OpenAI) -> dict[str, str]:
         pass
     lines = [{"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]}] * 3
     rows = client.files.create(file=("train.jsonl", "\n".join(map(json.dumps, lines)).encode()), purpose="fine-tune")
-    job = client.fine_tuning.jobs.create(model="stillhouse/llama-1m", training_file=rows.id)
+    job = client.fine_tuning.jobs.create(model="stillhouse/tiny-llama", training_file=rows.id)
     client.fine_tuning.jobs.cancel(job.id)
     while client.fine_tuning.jobs.retrieve(job.id).status != "cancelled":
         pass
@@ -63,7 +67,7 @@ def fill(client: openai.OpenAI) -> dict[str, str]:
 
 def bring(account: Account, data_dir: Path, *more: str) -> Any:
     """`stillhouse import openai`, in a process of its own."""
-    command = [sys.executable, "-m", "stillhouse.cli.main", "--data-dir", str(data_dir), "import", "openai", "--json", "--quiet"]
+    command = [sys.executable, "-m", "stillhouse.cli.main", "--data-dir", str(data_dir), "--quiet", "import", "openai", "--json"]
     environ = {**os.environ, "OPENAI_API_KEY": "none"}
     done = subprocess.run([*command, "--base-url", account.url, *more], capture_output=True, check=True, env=environ, timeout=200)
     return json.loads(done.stdout)
@@ -78,7 +82,7 @@ def test_everything_comes_under_its_own_id_and_only_once(account: Account, tmp_p
     again = bring(account, data_dir)
     assert all(each["imported"] == 0 and each["known"] == first[name]["imported"] for name, each in again.items())
     with LiveServer(data_dir) as server, openai.OpenAI(base_url=server.url, api_key="none", max_retries=0) as client:
-        for read in (
+        reads: list[Callable[[openai.OpenAI], object]] = [
             lambda c: c.chat.completions.retrieve(ids["completion"]).to_dict(),
             lambda c: [message.to_dict() for message in c.chat.completions.messages.list(ids["completion"])],
             lambda c: c.files.content(ids["file"]).read(),
@@ -87,12 +91,14 @@ def test_everything_comes_under_its_own_id_and_only_once(account: Account, tmp_p
             lambda c: [item.to_dict() for item in c.evals.runs.output_items.list(ids["run"], eval_id=ids["eval"])],
             lambda c: [item.id for item in c.evals.runs.output_items.list(ids["run"], eval_id=ids["eval"], status="fail")],
             lambda c: [event.message for event in c.fine_tuning.jobs.list_events(ids["job"])],
-        ):
+        ]
+        for read in reads:
             assert read(client) == read(account.client)
-        for show in (
+        shows: list[Callable[[openai.OpenAI], dict[str, object]]] = [
             lambda c: c.evals.runs.retrieve(ids["run"], eval_id=ids["eval"]).to_dict(),
             lambda c: c.fine_tuning.jobs.retrieve(ids["job"]).to_dict(),
-        ):
+        ]
+        for show in shows:
             here, there = show(client), show(account.client)
             assert here.pop("stillhouse") == {"state": "rescued"}
             assert here == {name: value for name, value in there.items() if name != "stillhouse"}

@@ -325,7 +325,7 @@ def test_expert_iteration_learns_from_what_passes(client: openai.OpenAI) -> None
     assert found["way"] == "expert iteration" and found["drawn"] == 12 and 0 < found["passed"] <= 12
     assert job.method.type == "reinforcement" and job.method.reinforcement.grader.name == "g"
 
-    never = {**grader, "reference": "that nobody says"}
+    never: Any = {**grader, "reference": "that nobody says"}
     job = client.fine_tuning.jobs.create(
         model="builtin:teacher",
         training_file=upload(client, rows),

@@ -223,7 +223,7 @@ class EvalRuns:
 
     def _rescued_items(self, run_id: str, page: PageQuery, status: Standing | None) -> dict[str, Any]:
         """Of a run that was made elsewhere: as they came, in the order in which they came."""
-        where = {} if status is None else {"status": status}
+        where: dict[str, str] = {} if status is None else {"status": status}
         found = self._store.documents(page.documents(RESCUED_ITEM, parent=run_id, where=where))
         return list_body([item.record for item in found.items], has_more=found.has_more)
 

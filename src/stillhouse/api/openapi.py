@@ -104,9 +104,9 @@ def _path_parameters(path: str) -> list[dict[str, Any]]:
 def _query_parameters(taken: Takes) -> list[dict[str, Any]]:
     given = dict(taken.query or {})
     if taken.most is not None:
-        given["after"] = {"type": "string"}
-        given["limit"] = {"type": "integer", "minimum": 1, "maximum": taken.most}
-        given["order"] = {"type": "string", "enum": ["asc", "desc"]}
+        limit = {"type": "integer", "minimum": 1, "maximum": taken.most}
+        order = {"type": "string", "enum": ["asc", "desc"]}
+        given = {"after": {"type": "string"}, "limit": limit, "order": order, **given}
     return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in given.items()]
 
 

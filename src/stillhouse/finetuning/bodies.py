@@ -35,8 +35,6 @@ STATUSES: dict[RunState, str] = {
 """The SDK's type has no word for a job that is paused; the true state stands under `stillhouse`."""
 TOLD: tuple[str, ...] = ("dataset", "learning_rate", "reinforcement", "upstream", "remote")
 """What a run found out that its job tells under `stillhouse`."""
-TOLD: tuple[str, ...] = ("dataset", "learning_rate", "reinforcement", "upstream", "remote")
-"""What a run found out that its job tells under `stillhouse`."""
 CHECKPOINT = ":ckpt-step-"
 CREATED = -1
 """Number of the event that comes before all that the run says."""
@@ -44,8 +42,10 @@ ALL_EVENTS = 10_000
 
 
 def job_body(job: Job) -> dict[str, Any]:
-    """The job."""
+    """The job; one that ran on another server as that server showed it."""
     record, run = job.document.record, job.run
+    if "rescued" in record:
+        return {**record["rescued"], "stillhouse": {"state": "rescued"}}
     request = JobRequest.model_validate(record["request"])
     shown = _shown(request, run)
     done = run.state == "succeeded"
@@ -96,7 +96,7 @@ def events_body(store: RunStore, job: Job, *, limit: int, after: str | None) -> 
     first = max(CREATED, end - limit)
     events = store.events(job.run.id, after=max(first, 0) - 1, limit=end - max(first, 0)) if end > 0 else []
     bodies = [event_body(job.document.id, event) for event in reversed(events)]
-    if first == CREATED and end > CREATED:
+    if first == CREATED and end > CREATED and "rescued" not in job.document.record:  # whose own events say so
         bodies.append(_created(job))
     return bodies, first > CREATED
 
@@ -126,6 +126,8 @@ def metrics_of(metrics: dict[str, float], step: int | None) -> dict[str, float]:
 
 def checkpoint_bodies(job: Job, artifacts: list[Artifact]) -> list[dict[str, Any]]:
     """The student at the ends of its last epochs, newest first. The last one is the model itself."""
+    if "rescued" in job.document.record:
+        return list(job.document.record["checkpoints"])
     if "upstream" in job.run.spec:
         return [{**body, "fine_tuning_job_id": job.document.id} for body in job.run.spec.get("checkpoints", ())]
     made = [artifact for artifact in artifacts if artifact.run == job.run.id]

@@ -6,9 +6,10 @@ Nothing is validated on the way: what an account holds is kept as it is, fields 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from stillhouse.errors import MissingExtraError, UpstreamError
+from stillhouse.files import Draft
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -46,7 +47,7 @@ class Account:
     def files(self) -> Iterator[Body]:
         return self._each(lambda: self._client.files.list(limit=1000, order="asc"))
 
-    def download(self, file_id: str, into: BinaryIO) -> None:
+    def download(self, file_id: str, into: Draft) -> None:
         """A file's bytes. Raises UpstreamError."""
         with asking(), self._client.files.with_streaming_response.content(file_id) as response:
             for part in response.iter_bytes():

@@ -21,6 +21,9 @@ ASKED = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "seed"
 """What lists of stored completions tell of the request, besides its messages."""
 
 
+PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals", "fine-tune-results", "batch_output")
+
+
 class Tally(NamedTuple):
     """How one kind of thing went."""
 
@@ -100,6 +103,8 @@ def _file(account: Account, place: Place, body: Body) -> bool:
     except NotFoundError:
         pass
     purpose = (body.get("stillhouse") or {}).get("purpose") or body.get("purpose")
+    if purpose not in PURPOSES:
+        raise ValueError(f"files of purpose {purpose!r} are not kept here")
     with filing.draft(int(body.get("bytes") or 0)) as draft:
         account.download(str(body["id"]), draft)
         filing.file_draft(draft, str(body.get("filename") or body["id"]), purpose, file_id=str(body["id"]))
