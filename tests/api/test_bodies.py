@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from stillhouse.api.bodies import parse_value
-from stillhouse.api.errors import InvalidParameterError
+from stillhouse.errors import InvalidParameterError
 from stillhouse.eval_config import DataSource, JsonlSource
 from stillhouse.records import Record
 

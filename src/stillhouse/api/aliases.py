@@ -13,9 +13,8 @@ from stillhouse.api.asgi import Call, Reply
 from stillhouse.api.bodies import parse_body
 from stillhouse.api.describing import takes
 from stillhouse.api.endpoint import Line
-from stillhouse.api.errors import InvalidParameterError
 from stillhouse.api.pages import list_body
-from stillhouse.errors import ConflictError, NotFoundError
+from stillhouse.errors import ConflictError, InvalidParameterError, NotFoundError
 from stillhouse.route import Route
 from stillhouse.routing import ModelNotFoundError, Router
 from stillhouse.stores.base import Store

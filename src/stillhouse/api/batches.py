@@ -13,12 +13,11 @@ from stillhouse.api.asgi import Call, Reply
 from stillhouse.api.bodies import parse_body
 from stillhouse.api.describing import takes
 from stillhouse.api.endpoint import Line
-from stillhouse.api.errors import InvalidParameterError
 from stillhouse.api.files import ExpiresAfter
 from stillhouse.api.pages import MAX_PAGE, PageQuery, list_body
 from stillhouse.api.parameters import check_metadata
 from stillhouse.batch import Batch
-from stillhouse.errors import NotFoundError
+from stillhouse.errors import InvalidParameterError, NotFoundError
 from stillhouse.filing import FileRecord, Filing
 from stillhouse.jobs import batches
 from stillhouse.settings import Settings

@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from stillhouse.api.errors import InvalidParameterError
-from stillhouse.errors import UsageError
+from stillhouse.errors import InvalidParameterError, UsageError
 
 M = TypeVar("M", bound=BaseModel)
 

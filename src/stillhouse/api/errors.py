@@ -9,8 +9,14 @@ import math
 from typing import Any
 
 from stillhouse.api.asgi import Reply, json_bytes
-from stillhouse.errors import CaptureLostError, OverloadedError, StillhouseError, StoreError, UpstreamError
-from stillhouse.errors import InvalidParameterError as InvalidParameterError
+from stillhouse.errors import (
+    CaptureLostError,
+    InvalidParameterError,
+    OverloadedError,
+    StillhouseError,
+    StoreError,
+    UpstreamError,
+)
 
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 PERMANENT = {409, 501}

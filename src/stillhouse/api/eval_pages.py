@@ -16,9 +16,8 @@ from stillhouse.api.access import Policy
 from stillhouse.api.asgi import Call, Reply
 from stillhouse.api.describing import takes
 from stillhouse.api.endpoint import Line
-from stillhouse.api.errors import InvalidParameterError
 from stillhouse.api.eval_objects import run_status
-from stillhouse.errors import NotFoundError, PermissionRefusedError
+from stillhouse.errors import InvalidParameterError, NotFoundError, PermissionRefusedError
 from stillhouse.evaluation.blocks import numbered, standing_of
 from stillhouse.evaluation.intervals import share
 from stillhouse.evaluation.tallying import Count

@@ -14,11 +14,10 @@ from stillhouse.api.asgi import Call, Reply
 from stillhouse.api.bodies import parse_body
 from stillhouse.api.describing import one_of, takes
 from stillhouse.api.endpoint import Line
-from stillhouse.api.errors import InvalidParameterError
 from stillhouse.api.eval_objects import STATUSES, item_body, item_position, run_body, run_status
 from stillhouse.api.pages import MAX_PAGE, PageQuery, list_body
 from stillhouse.api.parameters import check_metadata
-from stillhouse.errors import FormatError, NotFoundError
+from stillhouse.errors import FormatError, InvalidParameterError, NotFoundError
 from stillhouse.eval_config import ContentRow, DataSource, FileContent, FileId, JsonlSource
 from stillhouse.evaluation.blocks import Standing, numbered, row_at
 from stillhouse.evaluation.schemas import RowError, checked

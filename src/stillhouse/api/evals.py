@@ -13,12 +13,11 @@ from stillhouse.api.asgi import Call, Reply
 from stillhouse.api.bodies import json_object, parse_body
 from stillhouse.api.describing import one_of, takes
 from stillhouse.api.endpoint import Line
-from stillhouse.api.errors import InvalidParameterError
 from stillhouse.api.eval_objects import eval_body
 from stillhouse.api.pages import MAX_PAGE, PageQuery, list_body, page_among
 from stillhouse.api.parameters import check_metadata
 from stillhouse.document import Document, DocumentQuery
-from stillhouse.errors import FormatError, NotFoundError
+from stillhouse.errors import FormatError, InvalidParameterError, NotFoundError
 from stillhouse.eval_config import CustomConfig, DataSourceConfig
 from stillhouse.evaluation.schemas import check_schema
 from stillhouse.graders.building import parse_config

@@ -14,11 +14,10 @@ from stillhouse.api.asgi import Call, Reply
 from stillhouse.api.bodies import parse_body
 from stillhouse.api.describing import one_of, takes
 from stillhouse.api.endpoint import Line
-from stillhouse.api.errors import InvalidParameterError
 from stillhouse.api.pages import MAX_PAGE, PageQuery, list_body, page_among
 from stillhouse.api.parameters import check_metadata
 from stillhouse.document import Document
-from stillhouse.errors import NotFoundError
+from stillhouse.errors import InvalidParameterError, NotFoundError
 from stillhouse.filing import Filing
 from stillhouse.finetuning import creating
 from stillhouse.finetuning.bodies import checkpoint_bodies, events_body, job_body

@@ -9,7 +9,7 @@ from typing import Any
 from stillhouse.api.access import Policy
 from stillhouse.api.asgi import Call, Reply
 from stillhouse.api.endpoint import Line
-from stillhouse.api.errors import InvalidParameterError
+from stillhouse.errors import InvalidParameterError
 from stillhouse.finetuning.bases import ARCHITECTURES
 from stillhouse.finetuning.creating import delete_model
 from stillhouse.finetuning.refusals import RefusedError

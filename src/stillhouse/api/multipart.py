@@ -12,8 +12,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from stillhouse.api.asgi import BodyTooLargeError, Call
-from stillhouse.api.errors import InvalidParameterError
-from stillhouse.errors import UsageError
+from stillhouse.errors import InvalidParameterError, UsageError
 from stillhouse.files import Draft
 
 MAX_PARTS = 64

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from stillhouse.api.errors import InvalidParameterError
 from stillhouse.document import DocumentQuery
+from stillhouse.errors import InvalidParameterError
 
 MAX_PAGE = 100
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from stillhouse.api.errors import InvalidParameterError
 from stillhouse.api.pages import PageQuery
 from stillhouse.chat import ChatRequest
 from stillhouse.completion import CompletionQuery
+from stillhouse.errors import InvalidParameterError
 
 MAX_PAIRS, MAX_KEY, MAX_VALUE = 16, 64, 512
 MAX_CHOICES = 128

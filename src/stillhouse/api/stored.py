@@ -13,12 +13,11 @@ from stillhouse.api.asgi import Call, Reply
 from stillhouse.api.bodies import json_object
 from stillhouse.api.describing import takes
 from stillhouse.api.endpoint import Line
-from stillhouse.api.errors import InvalidParameterError
 from stillhouse.api.pages import MAX_PAGE, PageQuery, list_body, page_among
 from stillhouse.api.parameters import check_metadata, list_query
 from stillhouse.api.raw_bodies import MetadataBody
 from stillhouse.completion import Completion
-from stillhouse.errors import NotFoundError
+from stillhouse.errors import InvalidParameterError, NotFoundError
 from stillhouse.stores.base import Store
 from stillhouse.transcript import assemble, message_text, prompt_messages
 

@@ -12,9 +12,9 @@ from stillhouse.api.asgi import Call, Reply
 from stillhouse.api.bodies import parse_body
 from stillhouse.api.describing import BINARY, takes
 from stillhouse.api.endpoint import Line
-from stillhouse.api.errors import InvalidParameterError
 from stillhouse.api.files import NewFile, file_body
 from stillhouse.api.multipart import OVERHEAD_BYTES, read_form
+from stillhouse.errors import InvalidParameterError
 from stillhouse.filing import FileRecord, Filing
 from stillhouse.filing.uploads import MAX_PARTS, PART_BYTES, Part, Upload, Uploads
 
