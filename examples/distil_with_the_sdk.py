@@ -80,7 +80,7 @@ def evaluate(client: OpenAI, models: dict[str, str], questions: list[Any]) -> No
         "type": "completions",
         "source": {"type": "file_content", "content": items},
         "input_messages": {"type": "template", "template": [{"role": "user", "content": "{{item.question}}"}]},
-        "sampling_params": {"temperature": 0, "max_completions_tokens": 160},
+        "sampling_params": {"temperature": 0, "max_completion_tokens": 160},
     }
     runs = {
         role: client.evals.runs.create(made.id, name=role, data_source={**source, "model": model})

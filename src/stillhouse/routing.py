@@ -65,8 +65,10 @@ class Router:
         if catch_all and name:
             first = catch_all[0]
             return replace(first, name=name)
-        there = ", ".join(sorted(targets)[:20]) or "none; type: stillhouse upstream add NAME --base-url URL --model ID"
-        raise ModelNotFoundError(f"The model '{name}' does not exist. There are: {there}.")
+        there = ", ".join(sorted(targets)[:20]) or "none"
+        only_shipped = all(known.startswith("builtin:") for known in targets)
+        hint = " Add a teacher: stillhouse upstream add NAME --base-url URL --model ID" if only_shipped else ""
+        raise ModelNotFoundError(f"The model '{name}' does not exist. There are: {there}.{hint}")
 
 
 class Renamed:

@@ -12,6 +12,7 @@ import pytest
 
 from stillhouse.settings import Settings
 from stillhouse.shipped import builtin_folder
+from stillhouse.upstream import Timeouts
 from stillhouse.workspace import Workspace
 from tests.fakes.server import LiveServer, add_upstream
 
@@ -66,7 +67,9 @@ def state_of(job: Any) -> str:
 
 def say(client: openai.OpenAI, model: str, text: str) -> Any:
     """A few tokens of what it answers."""
-    return client.chat.completions.create(model=model, messages=[{"role": "user", "content": text}], max_tokens=4, store=True)
+    return client.chat.completions.create(
+        model=model, messages=[{"role": "user", "content": text}], max_tokens=4, temperature=0, store=True
+    )
 
 
 def ended(client: openai.OpenAI, job_id: str) -> Any:
@@ -372,7 +375,7 @@ def test_an_upstream_that_fine_tunes_does_it_there(tmp_path_factory: pytest.Temp
     store.put_artifact(entered.model_copy(update={"name": "mini"})).result()
     workspace.close()
     with LiveServer(there, OMP_NUM_THREADS="1") as remote:
-        add_upstream(here, remote.url, "mini")
+        add_upstream(here, remote.url, "mini", timeouts=Timeouts(first_byte=DEADLINE_SECONDS))
         with (
             LiveServer(here) as server,
             openai.OpenAI(base_url=server.url, api_key="none", _strict_response_validation=True, max_retries=0) as client,

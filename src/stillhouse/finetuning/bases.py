@@ -74,6 +74,7 @@ ARCHITECTURES: dict[str, Architecture] = {
                 "num_attention_heads": 4,
                 "intermediate_size": 256,
                 "norm": "pre",
+                "max_position_embeddings": 512,
                 "max_length": 512,
             },
         },

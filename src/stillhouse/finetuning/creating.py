@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 from stillhouse.document import Document, DocumentQuery
 from stillhouse.errors import ConflictError, MissingExtraError, NotFoundError, UsageError
 from stillhouse.filing import Filing
-from stillhouse.finetuning.bases import HUB, Base, find_base
+from stillhouse.finetuning.bases import ARCHITECTURES, HUB, Base, find_base
 from stillhouse.finetuning.recipes import Wish
 from stillhouse.finetuning.refusals import RefusedError
 from stillhouse.finetuning.remote import check_upstream
@@ -26,6 +26,7 @@ from stillhouse.jobs import queue
 from stillhouse.jobs.planning import check_folders, check_recipe
 from stillhouse.recipe import Recipe
 from stillhouse.run import Run, RunState
+from stillhouse.shipped import BUILTIN
 from stillhouse.workspace import Workspace
 
 T = TypeVar("T")
@@ -129,9 +130,10 @@ def delete_model(workspace: Workspace, name: str) -> str:
     """
     store = workspace.store
     found = store.artifact(name) or next((each for each in store.artifacts() if each.name == name), None)
-    if found is None:
-        raise NotFoundError(f"The model '{name[:80]}' does not exist, or was not fine-tuned here.")
-    if found.run is None:
+    served = name in ARCHITECTURES or name.startswith(BUILTIN) or any(name in each.models for each in store.upstreams())
+    if found is None and not served:
+        raise NotFoundError(f"The model '{name[:80]}' does not exist.")
+    if found is None or found.run is None:
         raise RefusedError(f"'{name[:80]}' was not fine-tuned here: take it away with stillhouse models.", "model")
     led = [route.alias for route in store.routes() if route.model in (found.id, found.name)]
     if led:
