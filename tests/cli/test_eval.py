@@ -230,7 +230,7 @@ def test_one_that_broke_off_goes_on(line: Line, scripted: dict[str, Speaker], mo
         (["run", "--student", "student-1"], 2, "No dataset"),
         (["run", "flips"], 2, "no model"),
         (["run", "flips", "--student", "nobody"], 5, "nobody"),
-        (["run", "flips", "--student", "student-1", "--grader", "nope"], 2, "answer, exact, normalised"),
+        (["run", "flips", "--student", "student-1", "--grader", "nope"], 2, "There are: answer, exact, "),
         (["run", "flips", "--student", "student-1", "--split", "all"], 2, "train, valid, test"),
         (["run", "flips", "--student", "student-1", "--split", "train"], 2, "empty"),
         (["run", "flips", "--student", "student-1", "--teacher", "student-1"], 2, "two roles"),
