@@ -112,14 +112,6 @@ def test_purging_needs_a_filter_and_a_yes(tmp_path: Path, run: Run) -> None:
     assert run("completions", "list", "--any-state") == []
 
 
-@pytest.mark.parametrize("source", ["openai", "langfuse", "litellm", "promptfoo"])
-def test_imports_that_are_not_there_say_what_works_today(run: Run, source: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["import", source])
-    assert ended.value.code == 2
-    assert "later version. Today: " in capsys.readouterr().err
-
-
 def test_an_import_that_was_killed_is_finished_by_running_it_again(tmp_path: Path, run: Run) -> None:
     """The file is a pipe that stops: the process is killed after its first rows are kept, in the midst of the others."""
     rows = [row(number) for number in range(700)]

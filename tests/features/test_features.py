@@ -155,7 +155,7 @@ def test_one_or_two_examples_are_a_batch(name: str, options: dict[str, Any], cou
     assert loss_B.requires_grad  # so that a step with nothing else to learn from still has a graph
     assert all(gradient.isfinite().all() for gradient in gradients(loss_B, student))
     if loss.within_batch and count == 1:
-        assert (loss_B == 0).all()
+        assert (loss_B < 1e-24).all()  # 0 but for the rounding of a product, which differs between processors
     if not loss.within_batch:
         torch.testing.assert_close(loss_B, loss(states(0), states(1), LAYERS)[:count])
 

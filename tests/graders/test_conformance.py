@@ -62,9 +62,11 @@ async def test_an_empty_answer_fails_and_never_raises(built: Grader, text: str) 
         assert not (await grade(built, text, empty)).passed
 
 
-async def test_what_cannot_be_graded_is_an_error_and_never_a_0(built: Grader) -> None:
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "rubric"])
+async def test_what_cannot_be_graded_is_an_error_and_never_a_0(kind: str) -> None:
+    """A rubric marks without a reference, too."""
     with pytest.raises(GradingError, match="reference") as raised:
-        await built.grade({"question": "?"}, sample_of("yes"))
+        await grader(kind).grade({"question": "?"}, sample_of("yes"))
     assert raised.value.fault in ("invalid_variable_error", "python_grader_runtime_error")
 
 

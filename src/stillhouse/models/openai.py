@@ -198,10 +198,11 @@ class OpenAIModel:
             return UpstreamError(said, status=response.status, body=body, headers=headers, attempts=attempt)
 
     async def _parts(
-        self, response: aiohttp.ClientResponse, kept: bytes | None, limit: int = MAX_RESPONSE_BYTES
+        self, response: aiohttp.ClientResponse, kept: bytes | None, limit: int | None = None
     ) -> AsyncIterator[bytes]:
         """The body as it comes. `kept` (b"" to begin with) collects it for the error, None does not."""
         name, total, seconds = self._upstream.name, 0, self._upstream.timeouts.first_byte
+        limit = MAX_RESPONSE_BYTES if limit is None else limit
         try:
             while True:
                 async with asyncio.timeout(seconds):
