@@ -141,7 +141,6 @@ class App:
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         self.refresh()
-        background = [asyncio.create_task(self.meter.run()), asyncio.create_task(self._sweep_files())]
         dispatching = asyncio.create_task(self.dispatcher.run())
         background = [asyncio.create_task(work) for work in (self.meter.run(), self._sweep_files(), self.outbox.run())]
         try:
@@ -152,7 +151,6 @@ class App:
             await dispatching
             for task in background:
                 task.cancel()
-            await dispatching
             await asyncio.gather(*background, return_exceptions=True)
             await self.meter.flush()
             await self._poster.close()
