@@ -246,5 +246,5 @@ def test_a_budget_for_100_calls_400_parallel_with_a_kill_in_the_middle(tmp_path:
     assert 40 <= came <= served["came"] <= 100
     with Ledger(tmp_path / "l") as ledger:
         assert ledger.spent.calls == 100
-        assert ledger.answers >= 100 - came
+        assert ledger.answers <= served["answered"]  # what was set aside when it died stays spent, sent or not
         assert isinstance(ledger.outcome(ask("z").key), Outcome | None)

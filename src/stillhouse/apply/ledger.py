@@ -1,8 +1,9 @@
 """The book of one labelling: what was set aside before each request, what came back, what it used. On disk before anything else.
 
 One file, appended: a line before a request is sent, a line when it came back. In memory is where each answer begins (about 150
-bytes a question), never an answer. What waits to be written is written together, with one wait for the disk. After a crash, lines
-without a return are requests that were under way: they stay spent, since nobody knows what became of them, and are asked again.
+bytes a question), never an answer. What waits to be written is written together, with one wait for the disk, and sums of money
+that wait are one sum. After a crash, what was set aside and did not come back belongs to requests that were under way: it stays
+spent, since nobody knows what became of them, and they are asked again.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from stillhouse.records import Record
 
 AT_ONCE = 1000
 """Keys in one line."""
+GAP_SECONDS = 0.01
+"""Between two writes: a hundred waits for the disk a second serve any number of answers, and leave the processor to these."""
 
 
 class Sent(Record):
@@ -58,8 +61,9 @@ class Ledger:
         self._journal = Journal(path, Entry)
         self._answers: dict[bytes, int] = {}
         self._failures: dict[bytes, tuple[int, str]] = {}
-        self._waiting: list[tuple[Entry, asyncio.Future[int]]] = []
+        self._waiting: list[tuple[Entry, asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
+        self._written = float("-inf")
         for begin, entry in self._journal.scan():
             self._enter(entry, begin)
 
@@ -67,7 +71,9 @@ class Ledger:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._journal.__exit__(kind, error, trace)
+        with self._journal:
+            if self._waiting:  # what is given back, and nobody waits for
+                self._journal.extend(_lines([entry for entry, _ in self._waiting]))
 
     @property
     def path(self) -> Path:
@@ -138,34 +144,39 @@ class Ledger:
         """The labelling is over, and nothing of it is left to do."""
         self._journal.drop()
 
-    def _post(self, entry: Entry) -> asyncio.Future[int]:
-        written: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    def _post(self, entry: Entry) -> asyncio.Future[None]:
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, written))
         if self._writer is None:
             self._writer = asyncio.create_task(self._write_all())
         return written
 
     async def _write_all(self) -> None:
+        now = asyncio.get_running_loop().time
         try:
             while self._waiting:
+                await asyncio.sleep(self._written + GAP_SECONDS - now())
+                self._written = now()
                 group, self._waiting = self._waiting, []
                 await self._write_group(group)
         finally:
             self._writer = None
 
-    async def _write_group(self, group: list[tuple[Entry, asyncio.Future[int]]]) -> None:
+    async def _write_group(self, group: list[tuple[Entry, asyncio.Future[None]]]) -> None:
+        lines = _lines([entry for entry, _ in group])
         try:
-            begins = await asyncio.to_thread(self._journal.extend, [entry for entry, _ in group])
+            begins = await asyncio.to_thread(self._journal.extend, lines)
         except BaseException as exc:
             for _, written in group:
                 if not written.done():
                     written.set_exception(exc)
                     written.exception()  # nobody may be waiting for it
             return
-        for (entry, written), begin in zip(group, begins, strict=True):
+        for entry, begin in zip(lines, begins, strict=True):
             self._enter(entry, begin, counted=True)
+        for _, written in group:
             if not written.done():
-                written.set_result(begin)
+                written.set_result(None)
 
     def _enter(self, entry: Entry, begin: int, *, counted: bool = False) -> None:
         """`counted`: what it spent stands in the purse already."""
@@ -195,3 +206,10 @@ class Ledger:
 
 def _short(key: str) -> bytes:
     return bytes.fromhex(key[:32])
+
+
+def _lines(entries: Sequence[Entry]) -> list[Entry]:
+    """Those that only spend as one, before the others: a crash between two lines leaves more set aside, never less."""
+    others = [entry for entry in entries if entry.outcome or entry.again or entry.batch]
+    spent = [entry.spent for entry in entries if not (entry.outcome or entry.again or entry.batch)]
+    return [Entry(spent=sum(spent[1:], spent[0])), *others] if spent else others

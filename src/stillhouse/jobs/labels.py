@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import uvloop
 from pydantic import Field
 
 from stillhouse.apply import Asking, Budget, Ledger, Limit, Meter, Standing, Tally
@@ -167,7 +168,7 @@ def work(settings: Settings, run: Run, claim: Claim) -> dict[str, Any] | None:
 
     try:
         wish = Wish.model_validate(run.spec["wish"])
-        done = asyncio.run(label_source(workspace, wish, watch, lambda: claim.should_stop))
+        done = uvloop.run(label_source(workspace, wish, watch, lambda: claim.should_stop))
     finally:
         workspace.close()
     if done is None:
