@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from stillhouse.settings import Settings
+from stillhouse.stores.opening import open_store
 from tests.cli.conftest import Stillhouse
-from tests.fakes.server import add_upstream
+from tests.fakes.server import LiveServer, add_upstream
 from tests.fakes.teacher import TeacherProcess
+from tests.jobs.conftest import until
 
 TOPICS = ("harbour", "glacier", "violin", "pepper", "monsoon", "lantern")
 
@@ -81,3 +87,53 @@ def test_what_cannot_be_done_is_said_before_anything_is_asked(
     assert stillhouse("label", "dead", "nothing").code == 5
     assert stillhouse("label", "absent.txt", "--model", "gpt-4o", "--out", "x").code == 2
     assert teacher.ledger()["came"] == 0
+
+
+def test_a_batch_at_another_server_is_collected_by_the_next_go_when_its_own_was_killed(
+    stillhouse: Stillhouse, questions: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    provider = tmp_path / "provider"
+    with TeacherProcess("--low", "0.3", "--high", "0.5") as teacher:
+        add_upstream(provider, teacher.url, "gpt-4o")
+        with LiveServer(provider) as server:
+            add_upstream(data_dir, server.url, "gpt-4o")
+            words = ["label", questions, "--model", "gpt-4o", "--out", "topics", "--batch", "--json"]
+            begun = stillhouse(*words, "--detach")
+            assert begun.code == 0, begun.err
+            ledgers = data_dir / "labels"
+            until(lambda: any(b'"id":"batch' in each.read_bytes() for each in ledgers.glob("*.jsonl")), lambda: "a batch")
+            store = open_store(Settings(data_dir=data_dir))
+            run = store.run(begun.json["id"])
+            store.close()
+            assert run is not None and run.pid is not None
+            os.kill(run.pid, signal.SIGKILL)
+            whole = stillhouse(*words)
+            assert whole.code == 0, whole.err
+            served = teacher.ledger()
+        store = open_store(Settings(data_dir=provider))
+        batches = store.runs("batch")
+        store.close()
+    assert sum(whole.json["counts"].values()) == 6
+    assert whole.json["labelling"]["spent"]["calls"] == 6
+    assert (served["came"], served["prompts"], len(batches)) == (6, 6, 1)
+
+
+@pytest.mark.parametrize("method", ["self-instruct", "evolve"])
+def test_more_questions_of_a_seed_set(
+    stillhouse: Stillhouse, questions: Path, data_dir: Path, tmp_path: Path, method: str
+) -> None:
+    out = tmp_path / "more.jsonl"
+    words = ["label", "prompts", questions, "--model", "gpt-4o", "--out", out, "--count", "20", "--method", method, "--json"]
+    with TeacherProcess("--low", "0.001", "--high", "0.01", "--novel") as teacher:
+        add_upstream(data_dir, teacher.url, "gpt-4o")
+        short = stillhouse(*words, "--budget-calls", "1")
+        assert short.json["out_of_budget"] and "the budget is spent" in short.err
+        assert stillhouse(*words).code == 2, "it would be written over"
+        out.unlink()
+        made = stillhouse(*words)
+        assert (made.code, made.json["made"], made.json["out_of_budget"]) == (0, 20, False), made.err
+        assert teacher.ledger()["came"] == made.json["standing"]["spent"]["calls"]
+        asked = [json.loads(line)["messages"][0]["content"] for line in out.read_text().splitlines()]
+        assert len(set(asked)) == 20
+        estimate = stillhouse("label", out, "--model", "gpt-4o", "--out", "more", "--estimate", "--json")
+    assert estimate.json["questions"] == 20, "`label` reads what `prompts` makes"

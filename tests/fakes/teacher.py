@@ -3,7 +3,8 @@
     python tests/fakes/teacher.py --low 0.15 --high 0.3 --rate 400 --burst 400 --refuse 0.01
 
 Prints its port. What it served stands at GET /ledger: requests that came, answers given with 200, refusals, different prompts.
-GET /ledger/N says so once N requests came; GET /mend ends the failing of the prompts that hold the word of `--fail`.
+GET /ledger/N says so once N requests came; GET /mend ends the failing of the prompts that hold the word of `--fail`. `--novel`
+makes it write new questions.
 """
 
 from __future__ import annotations
@@ -24,8 +25,18 @@ from urllib.request import urlopen
 class Teacher:
     """Its answers, its limits, and what it served."""
 
-    def __init__(self, low: float, high: float, rate: float, burst: float, refuse: float, headers: bool, fail: str = "") -> None:
-        self.fail = fail.encode()
+    def __init__(
+        self,
+        low: float,
+        high: float,
+        rate: float,
+        burst: float,
+        refuse: float,
+        headers: bool,
+        fail: str = "",
+        novel: bool = False,
+    ) -> None:
+        self.fail, self.novel = fail.encode(), novel
         self.low, self.high, self.rate, self.burst, self.refuse, self.headers = low, high, rate, burst, refuse, headers
         self.random = random.Random(7)
         self.tokens, self.since = burst, 0.0
@@ -114,7 +125,8 @@ class Connection(asyncio.Protocol):
         request = json.loads(body)
         prompt = request["messages"][-1]["content"]
         teacher.prompts.add(prompt)
-        self.send(200, json.dumps(answer_to(request, prompt)).encode(), limits)
+        text = questions(prompt) if teacher.novel else ANSWER.format(prompt)
+        self.send(200, json.dumps(answer_to(request, text)).encode(), limits)
 
     def send(self, status: int, body: bytes, headers: bytes = b"") -> None:
         if not self.transport.is_closing():
@@ -126,8 +138,18 @@ class Connection(asyncio.Protocol):
             self.transport.write(head + body)
 
 
-def answer_to(request: dict[str, Any], prompt: str) -> dict[str, Any]:
-    message = {"role": "assistant", "content": f"The answer to {prompt!r}. " + "It has some length. " * 20}
+ANSWER = "The answer to {!r}. " + "It has some length. " * 20
+
+
+def questions(prompt: str) -> str:
+    """Eight that were never asked, numbered; to a prompt that wants one rewritten, the first."""
+    dice = random.Random(prompt)
+    lines = [" ".join("".join(dice.choices("abcdefghijklmnopqrst", k=6)) for _ in range(6)) for _ in range(8)]
+    return lines[0] if prompt.startswith("Rewrite") else "\n".join(f"{n}. {line}" for n, line in enumerate(lines, start=1))
+
+
+def answer_to(request: dict[str, Any], text: str) -> dict[str, Any]:
+    message = {"role": "assistant", "content": text}
     choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
     usage = {"prompt_tokens": 20, "completion_tokens": 100, "total_tokens": 120}
     return {"id": "t", "object": "chat.completion", "created": 1, "model": request["model"], "choices": [choice], "usage": usage}
@@ -169,6 +191,7 @@ async def main() -> None:
         parser.add_argument(f"--{name}", type=float, default=default)
     parser.add_argument("--headers", action="store_true")
     parser.add_argument("--fail", default="")
+    parser.add_argument("--novel", action="store_true")
     options = parser.parse_args()
     teacher = Teacher(**vars(options))
     server = await asyncio.get_running_loop().create_server(lambda: Connection(teacher), "127.0.0.1", 0, backlog=4096)

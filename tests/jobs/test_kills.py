@@ -15,10 +15,13 @@ import pytest
 from stillhouse.artifact import Artifact
 from stillhouse.batch import Batch
 from stillhouse.evaluation.blocks import rows_in
+from stillhouse.formats.examples import each_example
 from stillhouse.jobs import batches, evals, processes, queue
 from stillhouse.jobs.eval_rows import run_files
+from stillhouse.jobs.labels import Wish, plan_labelling
 from stillhouse.run import FINAL_STATES, OPEN_STATES, Run
 from stillhouse.upstream import Upstream
+from stillhouse.workspace import Workspace, dataset_folder
 from tests.fakes.server import LiveServer
 from tests.fakes.upstream import FakeUpstream, answer_to
 from tests.jobs import test_batches
@@ -31,7 +34,9 @@ RECIPE = {
 }
 PATIENCE_SECONDS = 600.0
 ASKED = 60
-"""Requests of a batch, rows of an eval."""
+"""Requests of a batch, rows of an eval, questions of a labelling."""
+AT_ONCE = 2
+"""Questions that a labelling has under way."""
 WAITING = 8
 """Runs that wait or work while it is killed."""
 
@@ -46,6 +51,7 @@ class Queue:
     trainings: list[Run] = field(default_factory=list)
     batches: list[Batch] = field(default_factory=list)
     evals: list[evals.EvalRun] = field(default_factory=list)
+    labellings: list[Run] = field(default_factory=list)
     kills: dict[str, int] = field(default_factory=lambda: {"server": 0, "worker": 0})
 
     def submit(self, kind: str, **fields: object) -> Run:
@@ -92,6 +98,22 @@ class Queue:
         self.evals.append(evals.create_run(store, settings, made.id, parsed, name="right", metadata={}, options=options))
         self.unbounded(self.evals[-1].id)
 
+    def submit_labelling(self) -> None:
+        """Of questions that no other labelling asks."""
+        number = len(self.labellings)
+        source = self.bench.settings.data_dir.parent / f"questions-{number}.txt"
+        source.write_text("\n".join(f"labelling {number}: {random.Random(f'{number} {i}').random()}?" for i in range(ASKED)))
+        parameters = {"fault": {"delay": 0.1}}
+        wish = Wish(source=str(source), model="gpt-4o", out=f"labelled-{number}", parameters=parameters, concurrency=AT_ONCE)
+        workspace = Workspace(self.bench.settings)
+        workspace.share()
+        try:
+            planned = plan_labelling(workspace, wish)
+        finally:
+            workspace.close()
+        self.labellings.append(queue.submit(self.bench.store, self.bench.settings, planned))
+        self.unbounded(planned.id)
+
     def unbounded(self, run_id: str) -> None:
         """Chance may kill one run many times before it gets anywhere."""
         run = queue.find_run(self.bench.store, run_id)
@@ -100,13 +122,13 @@ class Queue:
     @property
     def ids(self) -> list[str]:
         """Of every run."""
-        runs = [run.id for run in (*self.counts, *self.trainings)]
+        runs = [run.id for run in (*self.counts, *self.trainings, *self.labellings)]
         return [*runs, *(batch.run for batch in self.batches), *(asked.id for asked in self.evals)]
 
     def fill(self) -> None:
         """Something is always left to do."""
         while sum(run.state not in FINAL_STATES for run in self.bench.store.unannounced_runs()) < WAITING:
-            self.chance.choice((self.submit_batch, self.submit_eval, *[self.submit_count] * 8))()
+            self.chance.choice((self.submit_batch, self.submit_eval, self.submit_labelling, *[self.submit_count] * 8))()
 
     def kill_worker(self) -> None:
         """Any but the training that the other is compared with: most in the middle of their work, some on their way to it."""
@@ -141,7 +163,7 @@ class Queue:
         return [run for run in alive if run.state in OPEN_STATES and run.step >= least and run.id != self.trainings[0].id]
 
 
-def kill_loop(bench: Bench, kills: int) -> str:
+def kill_loop(bench: Bench, upstream: FakeUpstream, kills: int) -> str:
     work = Queue(bench, random.Random(kills))
     limits = {"STILLHOUSE_JOBS_CPU": "2", "STILLHOUSE_JOBS_NETWORK": "2", "STILLHOUSE_BATCH_CONCURRENCY": "3"}
     server = LiveServer(bench.settings.data_dir, 0, **limits).start()
@@ -150,8 +172,10 @@ def kill_loop(bench: Bench, kills: int) -> str:
         disturbed = work.submit_training()
         work.submit_batch()
         work.submit_eval()
+        work.submit_labelling()
         work.kill_at(work.evals[0].id, 0)
         work.kill_at(work.batches[0].run, 1)
+        work.kill_at(work.labellings[0].id, 1)
         work.kill_at(disturbed.id, 2)
         while sum(work.kills.values()) < kills:
             work.fill()
@@ -166,6 +190,7 @@ def kill_loop(bench: Bench, kills: int) -> str:
     finally:
         server.kill()
     check(work)
+    check_labellings(work, upstream)
     return f"{work.kills}, {len(work.ids)} runs: 0 lost, 0 run twice"
 
 
@@ -207,6 +232,21 @@ def check(work: Queue) -> None:
     assert sorted(run.id for run in bench.store.runs(limit=10_000)) == sorted(work.ids)
 
 
+def check_labellings(work: Queue, upstream: FakeUpstream) -> None:
+    """Each question answered once, and paid for once but for what was under way at a kill."""
+    asked = [str(served.body["messages"][-1]["content"]) for served in upstream.ledger if served.whole]
+    for number, run in enumerate(work.labellings):
+        ended, dataset = queue.find_run(work.bench.store, run.id), work.bench.store.dataset(f"labelled-{number}")
+        assert ended.state == "succeeded", ended.error
+        assert dataset is not None and dataset.fingerprint == ended.result["dataset"]
+        assert len(work.bench.store.datasets(dataset.name)) == 1
+        folder = dataset_folder(work.bench.settings, dataset.fingerprint)
+        sources = [each.source for split in dataset.files for each in each_example(folder, split)]
+        assert len(sources) == len(set(sources)) == ASKED - sum(dataset.removed.values())
+        assert set(dataset.removed) <= {"near duplicate"}
+        assert ASKED <= sum(text.startswith(f"labelling {number}:") for text in asked) <= ASKED + ended.epoch * AT_ONCE
+
+
 def student_of(bench: Bench, run: Run) -> Artifact:
     artifact = bench.store.artifact(str(queue.find_run(bench.store, run.id).result["artifact"]))
     assert artifact is not None
@@ -222,13 +262,13 @@ def upstream(bench: Bench) -> Iterator[FakeUpstream]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_five_kills(bench: Bench) -> None:
+def test_five_kills(bench: Bench, upstream: FakeUpstream) -> None:
     pytest.importorskip("transformers", reason="needs the extra [train]")
-    print(kill_loop(bench, 5))
+    print(kill_loop(bench, upstream, 5))
 
 
 @pytest.mark.full
 @pytest.mark.timeout(3600)
-def test_a_hundred_kills(bench: Bench) -> None:
+def test_a_hundred_kills(bench: Bench, upstream: FakeUpstream) -> None:
     pytest.importorskip("transformers", reason="needs the extra [train]")
-    print(kill_loop(bench, 100))
+    print(kill_loop(bench, upstream, 100))

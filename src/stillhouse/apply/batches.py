@@ -29,7 +29,8 @@ MOST_REQUESTS = 50_000
 """In one file: OpenAI's limit."""
 MOST_BYTES = 100 * 2**20
 """Of one file; OpenAI's limit is twice that."""
-POLL_SECONDS = 30.0
+FIRST_POLL_SECONDS, POLL_SECONDS = 1.0, 30.0
+"""Between two looks at a batch: half as much again each time, up to the second."""
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 TOGETHER = 500
 """Outcomes that are written with one wait for the disk."""
@@ -59,7 +60,6 @@ class Batching:
     ledger: Ledger
     tally: Tally = field(default_factory=Tally)
     most_requests: int = MOST_REQUESTS
-    poll: float = POLL_SECONDS
     sleep: Sleep = asyncio.sleep
     stop: Callable[[], bool] = lambda: False
     """Asked between two looks; what is at the provider's stays there, and is found by the next go."""
@@ -120,12 +120,20 @@ class Batching:
 
     async def _collect_all(self) -> None:
         """Wait for the batches one by one: they are all under way."""
+        wait = FIRST_POLL_SECONDS
         for sent in list(self.ledger.batches.values()):
             while (batch := await self.server.batch(sent.id or "")).get("status") not in ENDED:
+                await self._rest(wait)
+                wait = min(wait * 1.5, POLL_SECONDS)
                 if self.stop():
                     return
-                await self.sleep(self.poll)
             await self._collect(sent, batch)
+
+    async def _rest(self, seconds: float) -> None:
+        """So long, or until somebody asks to stop."""
+        while seconds > 0 and not self.stop():
+            await self.sleep(min(seconds, FIRST_POLL_SECONDS))
+            seconds -= FIRST_POLL_SECONDS
 
     async def _collect(self, sent: Sent, batch: dict[str, Any]) -> None:
         """Its answers in the ledger, what came back of what was set aside in the purse."""
