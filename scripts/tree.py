@@ -87,6 +87,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "explaining",
         "training",
         "evaluation",
+        "self_consistency",
         "routing",
         "webhooks",
     ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stillhouse.records import Record
 
@@ -18,12 +18,45 @@ LayerMap = Literal["uniform", "last"] | tuple[tuple[int, int], ...]
 or pairs (student's layer, teacher's layer), counted from 1, 0 being the embeddings."""
 
 
+class StepByStep(Record):
+    """Two tasks of one student: the answer alone, and the rationale alone, told apart by a prefix (Hsieh et al. 2023).
+
+    loss = (label + `weight` * rationale) / (1 + `weight`), each the mean over an example's tokens (the paper's equations 3 and 4;
+    its code's alpha is 1 / (1 + `weight`)). Asked, the student answers at once: the label's prefix becomes part of it.
+    """
+
+    weight: float = Field(default=1.0, ge=0)
+    """The paper's lambda."""
+    label_prefix: str = "[label] "
+    rationale_prefix: str = "[rationale] "
+
+
 class BlackBox(Record):
     """Cross-entropy on the teacher's text: sequence-level knowledge distillation (Kim & Rush 2016)."""
 
     kind: Literal["black-box"] = "black-box"
     rationale: bool = True
     """False: train on the final answer alone (a control for chain of thought)."""
+    rationale_weight: float = Field(default=1.0, ge=0)
+    """Of each token of the reasoning, before the sentence or the marker that states the answer."""
+    answer_weight: float = Field(default=1.0, ge=0)
+    """Of each token from there on, the end token included."""
+    step_by_step: StepByStep | None = None
+
+    @property
+    def weighed(self) -> bool:
+        """Whether the parts of an answer count differently."""
+        return (self.rationale_weight, self.answer_weight) != (1.0, 1.0)
+
+    @model_validator(mode="after")
+    def _parts_can_be_weighed(self) -> BlackBox:
+        if not self.rationale_weight and not self.answer_weight:
+            raise ValueError("rationale_weight and answer_weight are both 0, so nothing would be learnt")
+        if self.weighed and not self.rationale:
+            raise ValueError("rationale = false leaves the answer alone, and nothing to weigh: leave the weights out")
+        if self.step_by_step is not None and (self.weighed or not self.rationale):
+            raise ValueError("step_by_step has a weight of its own and needs the rationale: leave the other options out")
+        return self
 
 
 class Feature(Record):

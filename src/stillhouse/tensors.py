@@ -38,18 +38,36 @@ class Encoded:
     """Which task it is of, where there are several."""
     extra: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """One number for each supervised row, by name: what a rollout's tokens were sampled with, ..."""
-    against: Encoded | None = None
-    """The worse answer to the same prompt, where pairs are learnt from: the two are one example, never in two micro-batches."""
+    shares: tuple[float, ...] = ()
+    """One for each supervised row, times `weight`: what a token counts, by the part of the answer it is of. Empty: 1 each."""
+    partner: Encoded | None = None
+    """A second text of the same example, never in another micro-batch: the worse answer where pairs are learnt from, the
+    rationale where it is a task of its own."""
 
     @property
     def length(self) -> int:
         """Positions it takes: what bucketing and token budgets count."""
-        return len(self.tokens) + (0 if self.against is None else len(self.against.tokens))
+        return len(self.tokens) + (0 if self.partner is None else len(self.partner.tokens))
+
+    @property
+    def rows(self) -> int:
+        """Supervised ones, N of this text: the targets', or a decoder's tokens from the answer on."""
+        return len(self.targets) or len(self.tokens) - self.answer_start
+
+    @property
+    def counts(self) -> bool:
+        """Whether any of its rows has a weight."""
+        return self.weight > 0 and (not self.shares or max(self.shares) > 0)
+
+    @property
+    def row_weights(self) -> tuple[float, ...]:
+        """What each supervised row counts: the one place where an example's weight and its parts' meet."""
+        return tuple(self.weight * share for share in self.shares) if self.shares else (self.weight,) * self.rows
 
 
 def side_by_side(rows: Sequence[Encoded]) -> list[Encoded]:
-    """What a micro-batch is collated from: all rows, then the worse answers of those that have one, in the same order."""
-    return [*rows, *(row.against for row in rows if row.against is not None)]
+    """What a micro-batch is collated from: all rows, then the partners of those that have one, in the same order."""
+    return [*rows, *(row.partner for row in rows if row.partner is not None)]
 
 
 @dataclass(frozen=True)
@@ -65,7 +83,7 @@ class Batch:
     targets_N: Tensor
     """The token, label (int64) or number (float32) of each row."""
     weights_N: Tensor
-    """The weight of each row's example, float32."""
+    """What each row counts, float32: its example's weight, times its share."""
     owners_N: Tensor
     """Which of the B examples a row is of, ascending."""
     real_tokens: int
@@ -77,8 +95,8 @@ class Batch:
 
     @property
     def weights_B(self) -> Tensor:
-        """Each example's weight; 0 for one without rows."""
-        return self.weights_N.new_zeros(len(self.examples)).scatter(0, self.owners_N, self.weights_N)
+        """Each example's weight, that of its heaviest row; 0 for one without rows."""
+        return self.weights_N.new_zeros(len(self.examples)).scatter_reduce(0, self.owners_N, self.weights_N, "amax")
 
     @property
     def weight(self) -> float:

@@ -73,11 +73,11 @@ def gradient(student: CausalStudent, loss: Tensor) -> Tensor:
 
 def test_the_edit_is_the_better_answer_and_the_teachers_the_worse(student: CausalStudent) -> None:
     [pair, *_] = paired(student, corrected(), max_tokens=200)
-    assert pair.against is not None
+    assert pair.partner is not None
     assert student.decode(pair.tokens[pair.answer_start :]) == corrected()[0].answer
-    assert student.decode(pair.against.tokens[pair.answer_start :]) == "It is 0."
-    assert pair.tokens[: pair.answer_start] == pair.against.tokens[: pair.answer_start]
-    assert pair.length == len(pair.tokens) + len(pair.against.tokens)
+    assert student.decode(pair.partner.tokens[pair.answer_start :]) == "It is 0."
+    assert pair.tokens[: pair.answer_start] == pair.partner.tokens[: pair.answer_start]
+    assert pair.length == len(pair.tokens) + len(pair.partner.tokens)
 
 
 def test_examples_without_a_worse_answer_are_left_out_and_refused_where_there_are_no_others(student: CausalStudent) -> None:
@@ -115,7 +115,7 @@ def test_dpo_is_its_formula(student: CausalStudent) -> None:
     start = {}
     for when in ("before", "after"):
         for pair in pairs:
-            for name, row in (("better", pair), ("worse", pair.against)):
+            for name, row in (("better", pair), ("worse", pair.partner)):
                 assert row is not None
                 with torch.no_grad():
                     scores_TV = student.network(torch.tensor([row.tokens])).logits[0].log_softmax(-1)
@@ -174,7 +174,7 @@ def test_prompts_and_padding_have_no_gradient(student: CausalStudent) -> None:
     [states_BTH] = seen
     assert states_BTH.grad is not None
     learnt_BT = states_BTH.grad.abs().sum(-1) > 0
-    rows = [*pairs, *(pair.against for pair in pairs if pair.against is not None)]
+    rows = [*pairs, *(pair.partner for pair in pairs if pair.partner is not None)]
     for learnt_T, row in zip(learnt_BT, rows, strict=True):
         answer = range(row.answer_start - 1, len(row.tokens) - 1)
         assert [at in answer for at in range(len(learnt_T))] == learnt_T.tolist()

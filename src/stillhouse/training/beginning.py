@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from fnmatch import fnmatch
 from typing import NamedTuple
 
-from stillhouse.answers import final_answer
 from stillhouse.dataset import Example
 from stillhouse.errors import RecipeError
 from stillhouse.formats.examples import read_examples
@@ -23,6 +22,7 @@ from stillhouse.training.objective import Objective
 from stillhouse.training.order import Order
 from stillhouse.training.preference import is_pair, paired, with_reference
 from stillhouse.training.schedule import steps_of
+from stillhouse.training.segments import encode_parts
 
 
 class Begun(NamedTuple):
@@ -86,10 +86,10 @@ def _order(training: Training, examples: Sequence[Example], rows: Sequence[Encod
 
 
 def encode(job: Job, student: Trainable, examples: Sequence[Example]) -> list[Encoded]:
-    """Examples as numbers, in order: the final answers alone, or pairs of a better and a worse one, where the method says so."""
+    """Examples as numbers, in order: parts of their answers, or pairs of a better and a worse one, where the method says so."""
     method, longest = job.recipe.method, job.recipe.training.max_tokens
-    if isinstance(method, BlackBox) and not method.rationale:
-        examples = [example.model_copy(update={"answer": final_answer(example.answer)}) for example in examples]
+    if isinstance(method, BlackBox):
+        return encode_parts(student, examples, method, max_tokens=longest)
     if not isinstance(method, Preference):
         return student.encode(examples, max_tokens=longest)
     pairs = paired(student, examples, max_tokens=longest)

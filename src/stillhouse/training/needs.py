@@ -16,6 +16,7 @@ from stillhouse.recipe import Recipe
 from stillhouse.signal import GIVES, Signal
 from stillhouse.training.base import Job
 
+_OF_THE_EXAMPLES = ("kind", "rationale", "rationale_weight", "answer_weight", "step_by_step", "rollouts")
 LOCAL = ("live", "cache")
 """Sources that need a teacher's weights."""
 
@@ -105,7 +106,7 @@ def _check_rollouts(method: WhiteBox, local: bool) -> None:
 
 def _check_unchanged(whole: Method, method: Method, number: int) -> None:
     """A stage changes what is minimised. What the run's examples are made of is one for all stages."""
-    fixed = ("kind", "rationale", "rollouts", *(("loss",) if isinstance(method, Preference) else ()))
+    fixed = (*_OF_THE_EXAMPLES, *(("loss",) if isinstance(method, Preference) else ()))
     for name in fixed:
         if getattr(whole, name, None) != getattr(method, name, None):
             raise RecipeError(f"[[stages]] number {number} changes {name}, which is the whole run's: set it in [method] alone.")

@@ -2,7 +2,7 @@
 
 Two objectives. `DirectPreference` (DPO, Rafailov et al. 2023) needs no teacher: the better answer shall gain more over what the
 student said at the start than the worse one does. `Contrastive` (DistiLLM-2, Ko et al. 2025) draws the student to the teacher on
-the better answer and away from what the teacher would not say on the worse. A pair is one example (`Encoded.against`), so no
+the better answer and away from what the teacher would not say on the worse. A pair is one example (`Encoded.partner`), so no
 micro-batch, however it is cut, holds half of one; its micro-batch holds all better answers first, then all worse ones.
 
 Shapes: P pairs, N supervised rows of a micro-batch, those of the better answers first.
@@ -57,7 +57,7 @@ def paired(student: Trainable, examples: Sequence[Example], *, max_tokens: int) 
         )
     better = student.encode(pairs, max_tokens=max_tokens)
     worse = student.encode([pair.model_copy(update={"answer": pair.rejected}) for pair in pairs], max_tokens=max_tokens)
-    return [replace(one, against=other) for one, other in zip(better, worse, strict=True)]
+    return [replace(one, partner=other) for one, other in zip(better, worse, strict=True)]
 
 
 def with_reference(student: Trainable, rows: Sequence[Encoded], *, batch_size: int = 16) -> list[Encoded]:
@@ -170,7 +170,7 @@ def _with_reference(student: Trainable, rows: Sequence[Encoded]) -> list[Encoded
     extras = [{REFERENCE: tuple(values[end - count : end])} for count, end in zip(counts, ends, strict=True)]
     better, worse = extras[: len(rows)], extras[len(rows) :]
     found = []
-    for row, its, against in zip(rows, better, worse, strict=True):
-        assert row.against is not None
-        found.append(replace(row, extra=its, against=replace(row.against, extra=against)))
+    for row, its, theirs in zip(rows, better, worse, strict=True):
+        assert row.partner is not None
+        found.append(replace(row, extra=its, partner=replace(row.partner, extra=theirs)))
     return found

@@ -85,7 +85,7 @@ class Stepper:
         """The whole window's weights and its tokens, counted where the batches still lie: a GPU need not be waited for."""
         mine = Window.of(batches)
         rows, examples, tokens = self.ranks.sum([mine.rows, mine.examples, float(sum(batch.real_tokens for batch in batches))])
-        if all(row.weight <= 0 for part in parts for row in part):
+        if not any(row.counts for part in parts for row in part):
             named = ", ".join(row.example for part in parts for row in part)
             raise TrainingError(f"No example of this step has a weight above 0: {named}. Remove them from the dataset.")
         return Window(rows or 1.0, examples or 1.0), tokens  # no row at all: answers of the student's own that had no room left

@@ -63,7 +63,7 @@ def _laid_out(rows: Sequence[Encoded], starts: Sequence[int], shape: tuple[int, 
 
 def _batch(rows: Sequence[Encoded], starts: Sequence[int], tokens_BT: np.ndarray, inputs: Mapping[str, Tensor]) -> Batch:
     """`starts`: where each example begins in the flattened `tokens_BT`."""
-    counts = [len(row.tokens) - row.answer_start for row in rows]
+    counts = [row.rows for row in rows]
     first = [start + row.answer_start - 1 for start, row in zip(starts, rows, strict=True)]
     positions_N = np.concatenate([np.arange(at, at + count) for at, count in zip(first, counts, strict=True)])
     return Batch(
@@ -71,7 +71,7 @@ def _batch(rows: Sequence[Encoded], starts: Sequence[int], tokens_BT: np.ndarray
         inputs=inputs,
         positions_N=torch.from_numpy(positions_N),
         targets_N=torch.from_numpy(tokens_BT.reshape(-1)[positions_N + 1]),
-        weights_N=torch.from_numpy(np.repeat(np.array([row.weight for row in rows], dtype=np.float32), counts)),
+        weights_N=torch.tensor([weight for row in rows for weight in row.row_weights], dtype=torch.float32),
         owners_N=torch.from_numpy(np.repeat(np.arange(len(rows)), counts)),
         real_tokens=sum(len(row.tokens) for row in rows),
         tasks=tuple(row.task for row in rows),

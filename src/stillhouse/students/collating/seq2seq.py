@@ -34,7 +34,7 @@ def collate_seq2seq(rows: Sequence[Encoded], *, pad_id: int, start_id: int) -> B
         },
         positions_N=torch.from_numpy(np.concatenate([np.arange(n) + i * read_BU.shape[1] for i, n in enumerate(lengths_B)])),
         targets_N=torch.tensor([int(token) for row in rows for token in row.targets]),
-        weights_N=torch.from_numpy(np.array([row.weight for row in rows], dtype=np.float32)[owners_N]),
+        weights_N=torch.tensor([weight for row in rows for weight in row.row_weights], dtype=torch.float32),
         owners_N=torch.from_numpy(owners_N),
         real_tokens=sum(len(row.tokens) + len(row.targets) for row in rows),
         tasks=tuple(row.task for row in rows),
