@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import Field
+
 from stillhouse.apply import Ask, Outcome, Patience, apply
 from stillhouse.chat import ChatModel, ChatRequest, ChatResponse
 from stillhouse.dataset import Example
@@ -43,6 +45,8 @@ class Plan(Record):
     max_tokens: int = 256
     temperature: float | None = 0.0
     """None: not sent, for models that refuse it."""
+    samples: int = Field(default=1, ge=1)
+    """Answers to each question; of several, the one that most of them come to counts (self-consistency)."""
     concurrency: int = 1
     """Requests under way at once. Latencies are measured under this load: with 1 they are those of a lone request."""
     seed: int = 0
@@ -52,7 +56,8 @@ class Plan(Record):
     def parameters(self) -> dict[str, Any]:
         """The API's parameters of every request: as deterministic as the API lets one ask for."""
         temperature = {} if self.temperature is None else {"temperature": self.temperature}
-        return {**temperature, "max_completion_tokens": self.max_tokens}
+        several = {} if self.samples == 1 else {"n": self.samples}
+        return {**temperature, "max_completion_tokens": self.max_tokens, **several}
 
 
 @dataclass(frozen=True)
