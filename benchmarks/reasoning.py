@@ -17,12 +17,15 @@ import asyncio
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from stillhouse.artifacts import load_manifest
 from stillhouse.curation.rationales import read_rationales
+from stillhouse.curation.rationales import right as is_right
 from stillhouse.curation.rationales import sieves as kinds
 from stillhouse.curation.rationales.choosing import choose
 from stillhouse.curation.rationales.diversity import diversity
@@ -37,7 +40,9 @@ from stillhouse.jobs.rationale_versions import Making, import_rationales
 from stillhouse.jobs.rationales import Wish, generate
 from stillhouse.method import BlackBox
 from stillhouse.reasoning import task_of
+from stillhouse.reasoning.templates import place_of
 from stillhouse.recipe import Recipe, Student, Training
+from stillhouse.self_consistency import SelfConsistent
 from stillhouse.settings import Settings
 from stillhouse.tasks import TASKS
 from stillhouse.tasks.base import Question
@@ -52,6 +57,9 @@ RATIONALES = (1, 2, 4, 8)
 LONGEST = 3
 """Names a question has at most."""
 HEAT = 1.0
+VOTES = 8
+"""Answers a question, where the majority counts."""
+KEPT = ("parameters", "d", "seed", "decoding", "rows")
 
 
 def main() -> int:
@@ -66,7 +74,7 @@ def main() -> int:
         folder = work / key
         asyncio.run(_explained(work, folder, key, options))
         rows += list(_runs(work, folder, key, options))
-    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    lines = "".join(json.dumps(_measure(row)) + "\n" for row in rows)
     (work / "measures.jsonl").write_text(lines, encoding="utf-8")
     print(lines if options.json else _table(rows))
     return 0
@@ -123,7 +131,7 @@ def _dataset(work: Path, folder: Path, key: str, d: int) -> tuple[Dataset, dict[
         made = asyncio.run(import_rationales(workspace, key, [reading], folder, sieves, Making(d=d)))
     finally:
         workspace.close()
-    right = [each for each, why in zip(reading.rationales, kinds.right_answer()(reading.rationales), strict=True) if why is None]
+    right = [each for each in reading.rationales if is_right(each)]
     taken = choose(right, d)
     texts = {(each.sample, " ".join(each.reasoning.split())) for each in taken}
     return made, {**diversity(taken).model_dump(), "taken": len(taken), "different": len(texts)}
@@ -133,20 +141,37 @@ def _dataset(work: Path, folder: Path, key: str, d: int) -> tuple[Dataset, dict[
 
 
 def _runs(work: Path, folder: Path, key: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """The teacher, then by seed the answer-only student and one for each D."""
+    """Teacher, base and the most frequent answer; then by seed the answer-only student, one for each D, the last by votes, too."""
     first, _ = _dataset(work, folder, key, 1)
     yield _kept(folder / "teacher.json", lambda: _figures(work, key, first, TEACHER, role="teacher"))
+    yield _kept(folder / "base.json", lambda: _figures(work, key, first, BASE, role="base"))
+    yield _majority(key, options)
     for seed in range(options.seeds):
         for d in (0, *RATIONALES):
             dataset, different = _dataset(work, folder, key, d or 1)
             place = folder / f"runs-{options.steps}" / f"d{d}-seed{seed}"
             yield _kept(
                 place / "measure.json",
-                lambda d=d, seed=seed, dataset=dataset, different=different, place=place: {  # type: ignore[misc]
+                lambda d=d, seed=seed, dataset=dataset, different=different, place=place: {
                     **_trained(work, key, dataset, place, d, seed, options),
                     **({"diversity": different} if d else {}),
                 },
             )
+        last = folder / f"runs-{options.steps}" / f"d{max(RATIONALES)}-seed{seed}"
+        yield _kept(last / "voted.json", lambda last=last, seed=seed: _voted(work, key, first, last, seed))
+
+
+def _majority(key: str, options: argparse.Namespace) -> dict[str, Any]:
+    gold = Counter(question.answer for question in _asked(key, options.questions, "learn"))
+    asked = [question.answer for question in _asked(key, options.tests, "unseen")]
+    commonest = gold.most_common(1)[0][0]
+    return {"task": key, "role": "majority", "model": commonest, "n": len(asked), "correct": asked.count(commonest)}
+
+
+def _voted(work: Path, key: str, dataset: Dataset, place: Path, seed: int) -> dict[str, Any]:
+    """Self-consistency: the majority of sampled answers."""
+    figures = _figures(work, key, dataset, str(place / "student"), role="student", samples=VOTES)
+    return {**figures, "d": max(RATIONALES), "seed": seed, "decoding": f"majority of {VOTES}"}
 
 
 def _kept(path: Path, make: Any) -> dict[str, Any]:
@@ -186,25 +211,25 @@ def _trained(
     return {**_figures(work, key, dataset, str(student), role=role), "d": d or None, "seed": seed, "rows": rows, "cpu": seconds}
 
 
-def _figures(work: Path, key: str, dataset: Dataset, model: str, *, role: str) -> dict[str, Any]:
-    """Greedy answers to the test questions."""
+def _figures(work: Path, key: str, dataset: Dataset, model: str, *, role: str, samples: int = 1) -> dict[str, Any]:
+    """Answers to the test questions, greedy or voted for."""
     task = task_of(key)
     workspace = Workspace(Settings(data_dir=work / key / "data"))
     target = workspace.target(model)
     examples = read_examples(workspace.dataset_folder(dataset.fingerprint), "test")
-    plan = Plan(name=key, dataset=dataset.fingerprint, max_tokens=120, concurrency=16)
+    heat = 0.0 if samples == 1 else 0.7
+    plan = Plan(name=key, dataset=dataset.fingerprint, max_tokens=120, concurrency=16, samples=samples, temperature=heat)
+    asked = SelfConsistent(target.model, task.answers, place_of("chat")) if samples > 1 else target.model
 
     async def ask() -> Any:
         try:
             graders = [workspace.grader(f"answer:{task.kind}")]
-            return await evaluate(plan, [Candidate(role, target.name, target.model, local=True)], examples, graders)
+            return await evaluate(plan, [Candidate(role, target.name, asked, local=True)], examples, graders)
         finally:
             await target.model.close()
 
     report, _ = asyncio.run(ask())
     share = next(iter(report.results[0].accuracy.values())).value
-    from stillhouse.artifacts import load_manifest
-
     parameters = load_manifest(workspace.model_folder(model)).parameters
     correct, n = round(share * len(examples)), len(examples)
     workspace.close()
@@ -225,15 +250,24 @@ def _say(name: str) -> Any:
 # -- what is printed --------------------------------------------------------------------------------------------------------
 
 
+def _measure(row: dict[str, Any]) -> dict[str, Any]:
+    """As `cot report` reads it; where it lay on this machine is nobody's business."""
+    named = row["role"] in ("teacher", "base", "majority")
+    found = {name: row[name] for name in ("task", "role", "n", "correct", *KEPT) if row.get(name) is not None}
+    distance = row.get("diversity", {}).get("distance") if row.get("diversity", {}).get("questions") else None
+    return {**found, **({"model": row["model"]} if named else {}), **({} if distance is None else {"distance": distance})}
+
+
 def _table(rows: Sequence[dict[str, Any]]) -> str:
     """Mean accuracy of the seeds."""
     lines = ["| task | student | accuracy, by seed | mean | rationales learnt from | distance |", "|---|---|---|---|---|---|"]
     groups: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
     for row in rows:
-        groups.setdefault((row["task"], row["role"], row.get("d") or 0), []).append(row)
+        role = ", ".join([row["role"], *([row["decoding"]] if "decoding" in row else [])])
+        groups.setdefault((row["task"], role, row.get("d") or 0), []).append(row)
     for (task, role, d), mine in groups.items():
         shares = [row["correct"] / row["n"] for row in mine]
-        name = f"D = {d}" if d else role
+        name = f"{role}, D = {d}" if d else role
         seeds = ", ".join(f"{share:.1%}" for share in shares)
         different = mine[0].get("diversity", {})
         distance = f"{different['distance']:.2f}" if different.get("questions") else "-"

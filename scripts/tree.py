@@ -54,6 +54,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "similarity",
         "grade",
         "eval_config",
+        "charts",
     ),
     "3  keeping, and confining": (
         "tensors",

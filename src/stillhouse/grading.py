@@ -11,19 +11,21 @@ from typing import Any
 
 import orjson
 
-from stillhouse.answers import ANSWERS
+from stillhouse.answers import ANSWERS, AnswerType, Place, answer_type
 from stillhouse.chat import ChatModel, ChatRequest
 from stillhouse.errors import NotFoundError, UpstreamError, UsageError
 from stillhouse.graders import GRADERS
 from stillhouse.graders.base import Means
 from stillhouse.graders.rubrics import RUBRICS
+from stillhouse.reasoning.templates import place_of
 from stillhouse.routing import Renamed, Router, Target
 from stillhouse.sandbox import Sandbox
 from stillhouse.settings import Settings
 from stillhouse.similarity import Ngrams
 
 ANSWER = "answer:"
-"""Prefix of the types of answers, e.g. `answer:number`, `answer:choice:A-F`."""
+"""Prefix of the types of answers, e.g. `answer:number`, `answer:choice:A-F`; of students that were taught by one of the paper's
+templates, `answer:number@ft_cot_token`."""
 RUBRIC = "rubric:"
 """Prefix of the ready rubrics, e.g. `rubric:accuracy`."""
 
@@ -47,7 +49,8 @@ def config_of(spec: str, judge: str | None = None) -> dict[str, Any]:
     if spec.endswith(".json"):
         return _read(Path(spec))
     if spec.startswith(ANSWER):
-        return {"type": "typed_answer", "name": spec, "answers": spec.removeprefix(ANSWER)}
+        kind, _, template = spec.removeprefix(ANSWER).partition("@")
+        return {"type": "typed_answer", "name": spec, "answers": kind, **({"template": template} if template else {})}
     if spec.startswith(RUBRIC):
         return {"type": "rubric", "name": spec, "rubric": spec.removeprefix(RUBRIC), "model": _named(judge, spec)}
     if spec == "pairwise":
@@ -57,6 +60,15 @@ def config_of(spec: str, judge: str | None = None) -> dict[str, Any]:
             f"A grader of type '{spec}' needs its configuration: write it to a file, and name that: --grader {spec}.json"
         )
     return {"type": spec, "name": spec}
+
+
+def voting_rule(specs: Sequence[str]) -> tuple[AnswerType, Place]:
+    """By which rule answers are counted as the same vote: that of the first grader of types of answers, else free texts'."""
+    for spec in specs:
+        config = config_of(spec) if spec.startswith(ANSWER) or spec.endswith(".json") else {}
+        if config.get("type") == "typed_answer":
+            return answer_type(str(config["answers"])), place_of(str(config.get("template", "chat")))
+    return answer_type("text"), place_of("chat")
 
 
 def known() -> list[str]:

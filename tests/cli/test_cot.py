@@ -162,3 +162,65 @@ def test_templates_are_shown(stillhouse: Stillhouse) -> None:
 def test_ways_of_asking_that_are_none(stillhouse: Stillhouse, tmp_path: Path, options: list[str], says: str) -> None:
     ran = stillhouse("cot", "generate", tmp_path, "--model", "m", "--to", tmp_path, *options)
     assert (ran.code, says in ran.err) == (2, True), ran.err
+
+
+def answered(root: Path, place: str, answers: list[list[str]], **metadata: object) -> None:
+    """A completion file about coins 0, 1, ...: for each the answers it got."""
+    path = root / "saved" / "completion_data" / place / "D_coin_flip.json"
+    rows = {
+        str(sample): [
+            {
+                "sample_index": sample,
+                "completion_index": number,
+                "question": f"coin {sample}?",
+                "answer": "yes",
+                "completion": said,
+            }
+            for number, said in enumerate(its)
+        ]
+        for sample, its in enumerate(answers)
+    }
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"metadata": {"dataset_key": "coin_flip", **metadata}, "data": rows}), encoding="utf-8")
+
+
+def test_a_report_of_a_folder_of_runs(stillhouse: Stillhouse, tmp_path: Path) -> None:
+    """Six coins, all yes; 0 to 2 are the train split. Teacher, student by two ways of decoding, answer-only, baselines."""
+    root = tmp_path / "paper"
+    data = [{"sample_index": n, "question": f"coin {n}?", "answer": "no" if n in (0, 5) else "yes"} for n in range(6)]
+    for folder, name, content in (
+        ("dataset", "coin_flip.json", {"metadata": {"dataset_key": "coin_flip"}, "data": data}),
+        ("split", "coin_flip__default.json", {"train": [0, 1, 2], "test": [3, 4, 5]}),
+    ):
+        (root / "data" / folder).mkdir(parents=True)
+        (root / "data" / folder / name).write_text(json.dumps(content), encoding="utf-8")
+    answered(root, "B_big__C_zs_cot", [["no."]] * 3 + [["yes."], ["yes."], ["no."]], prediction_template="zs_cot")
+    votes = ["a --> no", "b --> yes", "c --> yes"]
+    taught = {"prediction_template": "ft_cot_token", "finetune_key": "zs_cot"}
+    answered(root, "B_small__C_ft_cot_token", [votes] * 6, **taught)
+    answered(root, "B_small__C_ft_token", [[" yes"]] * 6, prediction_template="ft_token", finetune_key="gold")
+    lines = stillhouse("cot", "report", root, "--json").json["standings"]
+    found = {(line["role"], line["decoding"]): (line["n"], round(line["accuracy"]["value"], 3)) for line in lines}
+    assert found == {
+        ("teacher", "greedy"): (3, 1.0),
+        ("student", "one sample"): (3, 0.333),
+        ("student", "majority of 3"): (3, 0.667),
+        ("answer-only", "greedy"): (3, 0.667),
+        ("majority", "greedy"): (3, 0.667),
+        ("random", "greedy"): (3, 0.5),
+    }
+    assert "majority of 3" in stillhouse("cot", "report", root).out
+    ran = stillhouse("cot", "report", root, "--svg", tmp_path / "plot.svg")
+    assert (ran.code, "nothing to plot" in ran.err) == (2, True)
+
+
+def test_a_report_of_measures_and_its_plot(stillhouse: Stillhouse, tmp_path: Path) -> None:
+    rows = [{"task": "coin_flip", "role": "student", "n": 10, "correct": 5 + d % 5, "d": d, "cpu": 1.0} for d in (1, 2, 4)]
+    measures, plot = tmp_path / "measures.jsonl", tmp_path / "plot.svg"
+    measures.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    lines = stillhouse("cot", "report", measures, "--svg", plot, "--json").json["standings"]
+    assert [(line["role"], line["d"]) for line in lines] == [("student", 1), ("student", 2), ("student", 4), ("random", None)]
+    assert plot.read_text(encoding="utf-8").startswith("<svg")
+    measures.write_text('{"task": "coin_flip", "role": "student", "n": 0, "correct": 0}\n', encoding="utf-8")
+    ran = stillhouse("cot", "report", measures)
+    assert (ran.code != 0, "line 1 is no measure" in ran.err) == (True, True)

@@ -185,7 +185,10 @@ def generate(
     ],
     model: Annotated[str, typer.Option("--model", help="The teacher: an upstream's model, an alias, or a local model.")],
     to: Annotated[Path, typer.Option("--to", help="The folder that gets completion_data/ in the paper's layout.")],
-    method: Annotated[str, typer.Option("--method", help="chat, plain, zs_cot, zs_cot_long, fs_cot or zs.")] = "chat",
+    method: Annotated[
+        str,
+        typer.Option("--method", help="chat, plain, zs_cot, zs_cot_long, fs_cot, zs; of a student: ft_cot_token, ..."),
+    ] = "chat",
     task: Annotated[str | None, typer.Option("--task", help="Which task of the folder; or the name of one's own.")] = None,
     answers: Answers = None,
     samples: Annotated[int, typer.Option("-d", "--rationales", min=1, help="Rationales a question.")] = 1,
@@ -204,6 +207,8 @@ def generate(
     part: Annotated[str, typer.Option("--part", help="... and of this part of it.")] = "train",
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many questions.")] = None,
     key: Annotated[str | None, typer.Option("--key", help="The completion key. Default: the method.")] = None,
+    finetune_key: Annotated[str | None, typer.Option("--finetune-key", help="Of a student: what it was fine-tuned on.")] = None,
+    shape: ShapeName = "decoder",
     concurrency: Annotated[int, typer.Option(min=1, help="At most so many requests at a time.")] = 8,
     budget_calls: Annotated[int | None, typer.Option(min=0, help="At most so many requests, over all goes at it.")] = None,
     budget_tokens: Annotated[int | None, typer.Option(min=0, help="At most so many tokens, prompts included.")] = None,
@@ -216,10 +221,11 @@ def generate(
     from stillhouse.jobs.rationales import Wish
 
     session: Session = ctx.obj
-    way = method_of(method, samples, temperature, max_tokens, seed, asks, examples, task or Path(source).stem)
+    way = method_of(method, samples, temperature, max_tokens, seed, asks, examples, task or Path(source).stem, shape)
     wish = Wish(
-        source=source, model=model, to=to, task=task, answers=answers, split=split, part=part, limit=limit, key=key, method=way,
-        concurrency=concurrency, budget=Budget(calls=budget_calls, tokens=budget_tokens, cost=budget_cost),
+        source=source, model=model, to=to, task=task, answers=answers, split=split, part=part, limit=limit, key=key,
+        finetune_key=finetune_key, method=way, concurrency=concurrency,
+        budget=Budget(calls=budget_calls, tokens=budget_tokens, cost=budget_cost),
     )  # fmt: skip
     generated(session, wish)
 
@@ -245,6 +251,26 @@ def prepare(
     for each in found:
         table.add_row(each.dataset_key, *(f"{number:,}" for number in (each.questions, each.train, each.test, each.expected)))
     session.emit({"tasks": found}, lambda: table)
+
+
+@app.command()
+def report(
+    ctx: typer.Context,
+    sources: Annotated[
+        list[str],
+        typer.Argument(help="Folders in the paper's layout, stored reports (id or name), files of measures (JSON lines)."),
+    ],
+    rule: RuleOption = "numeric",
+    answers: Answers = None,
+    split: Annotated[str, typer.Option("--split", help="Of folders: the split whose test questions count.")] = "default",
+    svg: Annotated[Path | None, typer.Option("--svg", help="Draw accuracy into this file.")] = None,
+    over: Annotated[str, typer.Option("--over", help="What the plot's axis is: d (rationales a question) or size.")] = "d",
+    json: JsonFlag = False,
+) -> None:
+    """Task by task: teacher, student, answer-only, few-shot, majority, random, each with its 95 % interval; and a plot."""
+    from stillhouse.cli.standing_table import reported
+
+    reported(ctx.obj, sources, _rule(rule), split, answers, svg, over)
 
 
 @app.command()

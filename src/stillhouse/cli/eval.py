@@ -36,7 +36,13 @@ def run_(
     limit: Annotated[int | None, typer.Option(min=1, help="Evaluate on so many examples, drawn by hash.")] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Requests at a time; latencies are measured under this load.")] = 8,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 256,
-    temperature: Annotated[float, typer.Option(help="Below 0: not sent, for models that refuse it.")] = 0.0,
+    temperature: Annotated[
+        float | None,
+        typer.Option(help="Below 0: not sent, for models that refuse it. Default: 0; with --samples, 0.7.", show_default=False),
+    ] = None,
+    samples: Annotated[
+        int, typer.Option(min=1, help="Answers to each question; the one that most come to counts (self-consistency).")
+    ] = 1,
     name: Annotated[str | None, typer.Option(help="The report's name; the dataset's when not said.", show_default=False)] = None,
     fail_under: Annotated[
         float | None, typer.Option(min=0, max=1, help="Exit with 3 when the headline's accuracy is lower, e.g. 0.9.")
@@ -68,7 +74,8 @@ def run_(
         dataset=found.fingerprint,
         slices=tuple(slice_ or ()),
         max_tokens=max_tokens,
-        temperature=None if temperature < 0 else temperature,
+        temperature=_temperature(temperature, samples),
+        samples=samples,
         concurrency=concurrency,
     )
     by = Graders(tuple(grader or ["exact"]), judge)
@@ -224,6 +231,13 @@ def _check(report: Report, model: str, grader: str) -> None:
         raise UsageError(f"The report {report.id} is not about '{model}'. It is about: {', '.join(models)}.")
     if grader not in report.graders:
         raise UsageError(f"The report {report.id} was not graded by '{grader}', but by: {', '.join(report.graders)}.")
+
+
+def _temperature(wanted: float | None, samples: int) -> float | None:
+    """Several answers at temperature 0 would be one: 0.7 is Wang et al.'s. None: not sent."""
+    if wanted is None:
+        return 0.0 if samples == 1 else 0.7
+    return None if wanted < 0 else wanted
 
 
 def _split(name: str) -> Split:

@@ -15,6 +15,7 @@ from stillhouse.explaining import METHODS, Method
 from stillhouse.formats.originals import ORIGINALS
 from stillhouse.formats.originals.base import Pair
 from stillhouse.jobs.rationales import Wish, generate
+from stillhouse.reasoning.templates import SHAPES
 from stillhouse.tasks import PAPER_TASKS
 
 AUTO, NONE = "auto", "none"
@@ -29,6 +30,7 @@ def method_of(
     asks: str,
     examples: Path | None,
     task: str,
+    shape: str,
 ) -> Method:
     """Raises UsageError, FormatError, NotFoundError; pydantic's error for numbers out of range."""
     if name not in METHODS:
@@ -37,6 +39,8 @@ def method_of(
         raise UsageError("fs_cot needs worked examples, and no other method takes any: --method fs_cot --examples FILE.")
     if asks not in ("paper", "task"):
         raise UsageError(f"--asks is paper or task; got '{asks}'.")
+    if shape not in SHAPES:
+        raise UsageError(f"There is no shape '{shape}'. There are: {', '.join(SHAPES)}.")
     return Method.model_validate(
         {
             "name": name,
@@ -46,6 +50,7 @@ def method_of(
             "max_tokens": max_tokens,
             "seed": seed,
             "asks": asks,
+            "shape": shape,
             "examples": "" if examples is None else read_examples(examples, task),
         }
     )

@@ -5,24 +5,29 @@ chat                 one request: think, then a last line "Answer: ...". For mod
 plain                one request, the question as it is: for models that reason unasked and say "The answer is ..."
 fs_cot               one request after worked examples (Wei et al. 2022), "The answer is ..."
 zs                   one request for the answer alone: the baseline
+ft_...               one request in the words that a student was fine-tuned in (Ho et al. 2023): ft_natural, ft_token,
+                     ft_cot_natural, ft_cot_token
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field
 
 from stillhouse.chat import Message
 from stillhouse.reasoning import ReasoningTask, template_of
-from stillhouse.reasoning.templates import second_step
+from stillhouse.reasoning.templates import Shape, second_step
 from stillhouse.records import Record
 from stillhouse.transcript import message_text
 
-MethodName = Literal["chat", "plain", "zs_cot", "zs_cot_long", "fs_cot", "zs"]
-METHODS: tuple[MethodName, ...] = ("chat", "plain", "zs_cot", "zs_cot_long", "fs_cot", "zs")
+MethodName = Literal[
+    "chat", "plain", "zs_cot", "zs_cot_long", "fs_cot", "zs", "ft_natural", "ft_token", "ft_cot_natural", "ft_cot_token"
+]
+METHODS: tuple[MethodName, ...] = get_args(MethodName)
 
-_LENGTHS = {"zs_cot": 128, "zs_cot_long": 512, "fs_cot": 128, "zs": 128}
+_TAUGHT = {name: 512 for name in METHODS if name.startswith("ft_")}
+_LENGTHS = {"zs_cot": 128, "zs_cot_long": 512, "fs_cot": 128, "zs": 128, **_TAUGHT}
 """Tokens of the first answer; zs_cot's is the paper's. Chat models are not cut short."""
 ANSWER_TOKENS = 128
 DIVERSE = 0.7
@@ -55,6 +60,8 @@ class Method(Record):
     """The second step: "Therefore, the answer is" (Ho et al.), or the task's own phrase (Kojima et al.)."""
     examples: str = ""
     """fs_cot: the worked examples."""
+    shape: Shape = "decoder"
+    """ft_...: the student's."""
 
     @property
     def template(self) -> str:
@@ -82,7 +89,7 @@ class Method(Record):
         if self.name == "chat":
             text = f"{question}\n\n{instruction(task)}"
         else:
-            template = template_of("zs_cot" if self.two_steps else self.name)
+            template = template_of("zs_cot" if self.two_steps else self.name, self.shape if self.name in _TAUGHT else "decoder")
             text = template.ask({"question": question}, examples=self.examples.rstrip("\n") + "\n")
         return [*messages[:-1], {"role": "user", "content": text}]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -24,12 +24,14 @@ from stillhouse.evaluation.evaluating import Progress
 from stillhouse.files import Files
 from stillhouse.formats.examples import read_examples
 from stillhouse.grade import Answered, Report
+from stillhouse.grading import voting_rule
 from stillhouse.jobs.contamination import Contamination, contamination_of, messages_of
 from stillhouse.jobs.eval_comparing import report_of
 from stillhouse.jobs.eval_rows import run_files
 from stillhouse.jobs.evals import find_run
 from stillhouse.prices import load_prices
 from stillhouse.records import canonical_json, fingerprint
+from stillhouse.self_consistency import SelfConsistent
 from stillhouse.shipped import BUILTIN
 from stillhouse.workspace import Workspace
 
@@ -66,8 +68,9 @@ async def evaluate_models(
         built = [workspace.grader(name, graders.judge, partial(_closed_with, stack, workspace)) for name in graders.names]
         candidates = []
         for role, name in models.items():
-            candidates.append(_candidate(workspace, role, name, resolved[name]))
-            stack.push_async_callback(candidates[-1].model.close)
+            candidate = _candidate(workspace, role, name, resolved[name])
+            stack.push_async_callback(candidate.model.close)
+            candidates.append(_voting(candidate, graders.names) if plan.samples > 1 else candidate)
         journal = stack.enter_context(Journal(_journal_path(workspace, plan, resolved), Outcome))
         memory = Memory(seen={outcome.key: outcome for outcome in journal.items()}, keep=journal.add)
         report, rows = await evaluate(plan, candidates, examples, built, prices=prices, memory=memory, progress=progress)
@@ -159,6 +162,11 @@ def _candidate(workspace: Workspace, role: str, name: str, target: str) -> Candi
         size_bytes=artifact.size_bytes if artifact else None,
         local=artifact is not None or target.startswith(BUILTIN),
     )
+
+
+def _voting(candidate: Candidate, graders: Sequence[str]) -> Candidate:
+    """The same model, whose answer is what most of its samples come to."""
+    return replace(candidate, model=SelfConsistent(candidate.model, *voting_rule(graders)))
 
 
 def _target(workspace: Workspace, name: str) -> str:

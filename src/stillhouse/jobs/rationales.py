@@ -46,6 +46,8 @@ class Wish(Record):
     """Only so many questions."""
     key: str | None = None
     """`completion_key`; None: the method's name."""
+    finetune_key: str | None = None
+    """Of a student: the fine-tuning data it was made of, for the file's name."""
     method: Method = Method()
     concurrency: int = 8
     """At most so many requests at a time; how many the teacher bears is learnt."""
@@ -187,7 +189,7 @@ def _metadata(task: ReasoningTask, wish: Wish) -> dict[str, Any]:
         "base_model": wish.model,
         "dataset_key": task.key,
         "completion_key": wish.key or method.name,
-        "finetune_key": None,
+        "finetune_key": wish.finetune_key,
         "train_key": None,
         "epoch": None,
         "prediction_template": method.template,
@@ -200,7 +202,7 @@ def _metadata(task: ReasoningTask, wish: Wish) -> dict[str, Any]:
 
 
 def _place(metadata: dict[str, Any]) -> Place:
-    return Place(**{name: metadata[name] for name in ("base_model", "completion_key", "dataset_key")})
+    return Place(**{name: metadata[name] for name in ("base_model", "completion_key", "dataset_key", "finetune_key")})
 
 
 def _rows_there(path: Path, metadata: dict[str, Any]) -> dict[tuple[int, int], dict[str, Any]]:
