@@ -141,7 +141,7 @@ def _dataset(work: Path, folder: Path, key: str, d: int) -> tuple[Dataset, dict[
 
 
 def _runs(work: Path, folder: Path, key: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Teacher, base and the most frequent answer; then by seed the answer-only student, one for each D, the last by votes, too."""
+    """Teacher, base and the most frequent answer; by seed the answer-only student, one for each D, the last by votes, too."""
     first, _ = _dataset(work, folder, key, 1)
     yield _kept(folder / "teacher.json", lambda: _figures(work, key, first, TEACHER, role="teacher"))
     yield _kept(folder / "base.json", lambda: _figures(work, key, first, BASE, role="base"))
