@@ -19,6 +19,14 @@ app = typer.Typer(no_args_is_help=True)
 
 GATE_NOT_MET = 3
 
+Temperature = Annotated[
+    float | None,
+    typer.Option(help="Below 0: not sent, for models that refuse it. Default: 0; with --samples, 0.7.", show_default=False),
+]
+Samples = Annotated[
+    int, typer.Option(min=1, help="Answers to each question; the one that most come to counts (self-consistency).")
+]
+
 
 @app.command("run")
 def run_(
@@ -36,13 +44,8 @@ def run_(
     limit: Annotated[int | None, typer.Option(min=1, help="Evaluate on so many examples, drawn by hash.")] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Requests at a time; latencies are measured under this load.")] = 8,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 256,
-    temperature: Annotated[
-        float | None,
-        typer.Option(help="Below 0: not sent, for models that refuse it. Default: 0; with --samples, 0.7.", show_default=False),
-    ] = None,
-    samples: Annotated[
-        int, typer.Option(min=1, help="Answers to each question; the one that most come to counts (self-consistency).")
-    ] = 1,
+    temperature: Temperature = None,
+    samples: Samples = 1,
     name: Annotated[str | None, typer.Option(help="The report's name; the dataset's when not said.", show_default=False)] = None,
     fail_under: Annotated[
         float | None, typer.Option(min=0, max=1, help="Exit with 3 when the headline's accuracy is lower, e.g. 0.9.")
