@@ -10,10 +10,12 @@ import orjson
 import pytest
 
 from stillhouse.artifact import Artifact
-from stillhouse.chat import ChatModel
+from stillhouse.chat import ChatModel, ChatRequest, ChatResponse
 from stillhouse.cli.main import main
 from stillhouse.errors import NotFoundError
 from stillhouse.formats.examples import write_dataset_folder
+from stillhouse.grading import voting_rule
+from stillhouse.jobs.standing_sources import measures_of
 from stillhouse.route import Route
 from stillhouse.settings import Settings
 from stillhouse.upstream import Upstream
@@ -243,3 +245,36 @@ def test_a_mistake_says_what_there_is(
 ) -> None:
     assert line(*arguments, code=code) == ""
     assert complaint in line.err
+
+
+class Sampled(Speaker):
+    """Wrong in its first choice, right in the two others."""
+
+    async def complete(self, request: ChatRequest) -> ChatResponse:
+        body = (await super().complete(request)).body
+        text = body["choices"][0]["message"]["content"]
+        said = ["yes" if text == "no" else "no", f"{text}, I think.", f"The answer is {text}."][: request.n]
+        choices = [{"index": at, "message": {"role": "assistant", "content": each}} for at, each in enumerate(said)]
+        return ChatResponse.build({**body, "choices": choices})
+
+
+def test_of_several_answers_the_majoritys_counts(line: Line, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the report of it is a line of `cot report`, task by task."""
+    models = {name: Sampled(truth) for name in SAYS}
+    monkeypatch.setattr(Workspace, "chat_model", lambda self, name: models[name])
+    options = ["--student", "student-1", "--grader", "answer:yes_no", "--slice", "task"]
+    assert line.json("run", "flips", *options)["results"][0]["accuracy"]["answer:yes_no"]["value"] == 0
+    report = line.json("run", "flips", *options, "--samples", "3")
+    assert report["results"][0]["accuracy"]["answer:yes_no"]["value"] == 1
+    assert {(each.n, each.body["temperature"]) for each in models["student-1"].requests[-30:]} == {(3, 0.7)}
+    found = measures_of(workspace, report["id"])
+    assert {(each.task, each.role, each.n, each.correct, each.decoding, each.parameters) for each in found} == {
+        ("coin", "student", 20, 20, "majority of 3", 1234),
+        ("dice", "student", 10, 10, "majority of 3", 1234),
+    }
+
+
+def test_votes_are_counted_by_the_graders_rule() -> None:
+    answers, place = voting_rule(["exact", "answer:choice:A-C@ft_cot_token"])
+    assert (answers.name, place.markers) == ("choice:A-C", ("-->",))
+    assert voting_rule(["exact"])[0].name == "text"

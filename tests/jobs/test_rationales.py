@@ -151,6 +151,16 @@ async def test_questions_that_fail_are_told_and_come_another_time(
     assert len(model.requests) == failed <= before
 
 
+async def test_a_student_is_asked_in_its_templates_words(workspace: Workspace, serve: Serve, paper: Path, tmp_path: Path) -> None:
+    model = serve(lambda request: " It was turned. --> no")
+    taught = wish(paper, tmp_path / "out", method=Method(name="ft_cot_token"), finetune_key="zs_cot", limit=2)
+    made = await generate(workspace, taught)
+    assert made.path.parts[-2:] == ("B_teacher__C_ft_cot_token", "F_zs_cot__D_coin_flip.json")
+    assert all(request.messages[-1]["content"].endswith(" ###") for request in model.requests)
+    [reading] = read_folder(tmp_path / "out")
+    assert (reading.finetune_key, [each.said for each in reading.rationales]) == ("zs_cot", ["no", "no"])
+
+
 async def test_only_a_part_and_only_some(workspace: Workspace, serve: Serve, paper: Path, tmp_path: Path) -> None:
     serve(right)
     write(paper / "data" / "split" / "coin_flip__default.json", {"train": [1, 3, 5, 7], "test": [0]})
