@@ -26,6 +26,7 @@ APART = {
 
 KINDS_APART = {
     "graders": {"base", "building", "judging", "rubrics"},
+    "labelling_functions": {"base", "reading"},
     "losses": {"base", "sources"},
     "features": {"base"},
     "models": {"base"},

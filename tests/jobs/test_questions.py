@@ -38,6 +38,21 @@ def test_a_chat_may_end_with_the_question_or_with_an_answer(tmp_path: Path) -> N
     assert [row.messages for row in rows if isinstance(row, Row)] == [[user], [user]]
 
 
+def test_texts_of_a_table_or_of_objects_need_no_answers(tmp_path: Path) -> None:
+    table, objects = tmp_path / "q.csv", tmp_path / "q.jsonl"
+    table.write_text("id,Body,category\n1,a chair,seat\n2,a lamp,\n3,,x\n")
+    rows = list(read_questions(table, "body"))
+    assert [(row.answer, row.reference, row.metadata) if isinstance(row, Row) else None for row in rows] == [
+        ("seat", "seat", {"id": "1"}),
+        ("", None, {"id": "2"}),
+        None,
+    ]
+    table.write_text("whatever it is called\nis the one\n")
+    assert [row.messages[0]["content"] if isinstance(row, Row) else None for row in read_questions(table)] == ["is the one"]
+    objects.write_text('{"text": "a chair", "id": 1}\n{"text": ""}\n{"other": "x"}\n[]\n"text"\n')
+    assert [isinstance(row, Row) for row in read_questions(objects)] == [True, False, False, False, False]
+
+
 def test_a_source_that_is_neither_file_nor_dataset_is_named(tmp_path: Path) -> None:
     workspace = Workspace(Settings(data_dir=tmp_path))
     with pytest.raises(UsageError, match=r"no file absent\.txt"):

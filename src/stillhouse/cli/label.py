@@ -87,6 +87,78 @@ def run_(
         _label(session, wish, detach=detach)
 
 
+@app.command("classify")
+def classify_(
+    ctx: typer.Context,
+    source: Annotated[str, typer.Argument(help="Texts: .txt (one a line), .csv, .jsonl, .parquet, or a dataset.")],
+    labels: Annotated[str, typer.Option("--labels", help="A file, a label a line (behind a tab what it means); or yes,no,maybe")],
+    out: Annotated[str, typer.Option("--out", help="Name of the dataset that is made.")],
+    teacher: Annotated[list[str] | None, typer.Option("--teacher", metavar="MODEL", help="Who votes; repeat.")] = None,
+    functions: Annotated[
+        Path | None, typer.Option("--functions", metavar="FILE", help="Labelling functions that vote, too: a TOML file.")
+    ] = None,
+    column: Annotated[str, typer.Option("--column", help="Of a table or of objects: what the texts stand under.")] = "text",
+    instructions: Annotated[str | None, typer.Option("--instructions", help="What the labels are about, for teachers.")] = None,
+    may_abstain: Annotated[bool, typer.Option("--may-abstain", help="Tell teachers that they may answer 'unsure'.")] = False,
+    answers: Annotated[
+        str, typer.Option("--answers", help="json: constrained by response_format; text; auto: json, unless it is refused.")
+    ] = "auto",
+    samples: Annotated[int, typer.Option(min=1, help="Answers to each text, which vote; give a temperature with it.")] = 1,
+    temperature: Annotated[float | None, typer.Option(min=0, max=2, help="Not sent when not said.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Sent along; each further sample has the next one.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer.")] = None,
+    logprobs: Annotated[int, typer.Option(min=0, max=20, help="Ask for log-probabilities: how sure an answer is.")] = 0,
+    combine: Annotated[str, typer.Option("--combine", help="auto, vote, dawid-skene or one-coin.")] = "auto",
+    weight: Annotated[list[str] | None, typer.Option("--weight", metavar="MODEL=W", help="Of a teacher's vote.")] = None,
+    abstain_below: Annotated[float, typer.Option(min=0, max=1, help="Less probable labels are none.")] = 0.0,
+    targets: Annotated[
+        str, typer.Option("--targets", help="weighted: by how probable a label is; hard; soft: every label, each weighted.")
+    ] = "weighted",
+    left_out: Annotated[Path | None, typer.Option("--left-out", metavar="FILE", help="Texts without a label, as JSONL.")] = None,
+    near_duplicates: Annotated[str, typer.Option(metavar="SIMILARITY", help="Texts from which on go; or off.")] = "0.9",
+    concurrency: Annotated[int, typer.Option(min=1, help="The most requests at a time.")] = 128,
+    budget_calls: Annotated[int | None, typer.Option(min=0, help="The most requests to each teacher.")] = None,
+    budget_tokens: Annotated[int | None, typer.Option(min=0, help="The most tokens of each teacher.")] = None,
+    budget_cost: Annotated[float | None, typer.Option(min=0, help="The most money for each teacher.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Give every text one of a set of labels: teachers and labelling functions vote, and the votes become a dataset.
+
+    Killed and started again with the same words, it goes on. With other functions or another way to combine, nobody is asked
+    twice.
+    """
+    from stillhouse.apply import Budget
+    from stillhouse.cli.classifying import near_of, run_classify, weights_of, wish_from
+    from stillhouse.voting.label_names import read_labels
+
+    given: dict[str, Any] = {"temperature": temperature, "max_completion_tokens": max_tokens}
+    wish = wish_from(
+        source=source,
+        out=out,
+        classification={
+            "labels": read_labels(labels),
+            "may_abstain": may_abstain,
+            **({} if instructions is None else {"instructions": instructions}),
+        },
+        teachers=tuple(teacher or ()),
+        functions=functions,
+        column=column,
+        answers=answers,
+        parameters={name: value for name, value in given.items() if value is not None},
+        samples=samples,
+        seed=seed,
+        logprobs=logprobs,
+        how=combine,
+        weights=weights_of(weight or ()),
+        abstain_below=abstain_below,
+        targets=targets,
+        near_duplicates=near_of(near_duplicates),
+        concurrency=concurrency,
+        budget=Budget(calls=budget_calls, tokens=budget_tokens, cost=budget_cost),
+    )
+    run_classify(ctx.obj, wish, left_out)
+
+
 @app.command()
 def dead(ctx: typer.Context, run: RunName, json: JsonFlag = False) -> None:
     """The questions that have no usable answer, each with the reason and what the teacher said."""

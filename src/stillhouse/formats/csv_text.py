@@ -23,17 +23,23 @@ NEVER_CLOSED = "a quote is opened and never closed"
 
 
 class CsvText:
-    """Reads and writes `text,category`. `bom` marks written files as UTF-8 for Excel."""
+    """Reads and writes `text,category`. `bom` marks written files as UTF-8 for Excel.
 
-    def __init__(self, *, bom: bool = False) -> None:
+    With `labelled=False` it reads texts whose categories may be missing, whole or in places: from the column `text`, or the one
+    column that there is, or the one that `column` names.
+    """
+
+    def __init__(self, *, bom: bool = False, labelled: bool = True, column: str = TEXT) -> None:
         self.bom = bom
+        self._labelled, self._column = labelled, column.strip().lower()
 
     def read(self, path: Path, *, encoding: str = "utf-8") -> Iterator[Row | Quarantined]:
         """Row by row; a row that spans lines has the number of its first. Raises NotFoundError, FormatError, UsageError."""
         lines = _Lines(read_lines(path), check_encoding(encoding))
-        header = _header(lines, path)
+        header = _header(lines, path) if self._labelled else _texts_header(lines, path, self._column)
+        needed = (TEXT, CATEGORY) if self._labelled else (TEXT,)
         for number, fields in _records(lines):
-            yield fields if isinstance(fields, Quarantined) else _row(number, header, fields, encoding)
+            yield fields if isinstance(fields, Quarantined) else _row(number, header, fields, encoding, needed)
 
     def write(self, examples: Iterable[Example], path: Path) -> int:
         """`text,category` and the metadata's columns. Raises UsageError for an example that is more than one question."""
@@ -111,22 +117,34 @@ def _header(lines: _Lines, path: Path) -> list[str]:
     raise FormatError(f"{path.name} is empty. Its first line names the columns: `{TEXT},{CATEGORY}`.")
 
 
-def _row(number: int, header: list[str], fields: list[str], encoding: str) -> Row | Quarantined:
-    reason = _fault(header, fields, encoding)
+def _texts_header(lines: _Lines, path: Path, column: str) -> list[str]:
+    """The header, the column with the texts called `text` in it."""
+    for _, fields in _records(lines):
+        names = [] if isinstance(fields, Quarantined) else [name.strip().lower() for name in fields]
+        if names.count(column) == 1:
+            return [TEXT if name == column else f"other {TEXT}" if name == TEXT else name for name in names]
+        if len(names) == 1 and column == TEXT:
+            return [TEXT]
+        raise FormatError(f"{path.name} has no one column '{column}' with the texts: its first line names {names}.")
+    raise FormatError(f"{path.name} is empty. Its first line names the columns.")
+
+
+def _row(number: int, header: list[str], fields: list[str], encoding: str, needed: tuple[str, ...]) -> Row | Quarantined:
+    reason = _fault(header, fields, encoding, needed)
     if reason:
         return quarantine(number, reason, ",".join(fields))
     cells = dict(zip(header, fields, strict=True))
-    text, category = cells.pop(TEXT), cells.pop(CATEGORY).strip()
+    text, category = cells.pop(TEXT), cells.pop(CATEGORY, "").strip()
     return Row(
         line=number,
         messages=[{"role": "user", "content": text}],
         answer=category,
-        reference=category,
+        reference=category or None,
         metadata={key: value for key, value in cells.items() if key and value},
     )
 
 
-def _fault(header: list[str], fields: list[str], encoding: str) -> str | None:
+def _fault(header: list[str], fields: list[str], encoding: str, needed: tuple[str, ...]) -> str | None:
     if not fields:
         return "an empty line"
     if len(fields) != len(header):
@@ -134,7 +152,7 @@ def _fault(header: list[str], fields: list[str], encoding: str) -> str | None:
     joined = "".join(fields)
     if any("\udc80" <= character <= "\udcff" for character in joined):
         return f"not valid {encoding}; a file from Excel in Chinese is read with --encoding gb18030"
-    for name in (TEXT, CATEGORY):
+    for name in needed:
         if not fields[header.index(name)].strip():
             return f"'{name}' is empty"
     return unstorable(joined)

@@ -18,6 +18,7 @@ from stillhouse.errors import UsageError
 from stillhouse.files import hash_file
 from stillhouse.formats import FORMATS, format_of
 from stillhouse.formats.base import Line, Quarantined, Row, check_strings, quarantine, read_lines, row_of_chat, too_long
+from stillhouse.formats.csv_text import CsvText
 from stillhouse.formats.examples import each_example
 from stillhouse.workspace import Workspace
 
@@ -31,6 +32,8 @@ class Questions:
     path: Path
     """A file, or a dataset's folder."""
     is_dataset: bool
+    column: str = "text"
+    """Of a table or of objects: what the texts stand under."""
 
     def __iter__(self) -> Iterator[Example]:
         """Those that can be asked."""
@@ -50,31 +53,35 @@ class Questions:
             for split in SPLITS:
                 yield from each_example(self.path, split)
             return
-        for row in read_questions(self.path):
+        for row in read_questions(self.path, self.column):
             yield row if isinstance(row, Quarantined) else example_of(row, source=f"file:{self.path.name}:{row.line}")
 
 
-def find_questions(workspace: Workspace, source: str) -> Questions:
+def find_questions(workspace: Workspace, source: str, column: str = "text") -> Questions:
     """The questions of a file (a file that is there wins over a dataset of that name) or of every split of a dataset.
 
     Raises UsageError, NotFoundError.
     """
     path = Path(source)
     if path.is_file():
-        return Questions(f"sha256:{hash_file(path)}", path, is_dataset=False)
+        return Questions(f"sha256:{hash_file(path)}", path, is_dataset=False, column=column)
     if path.suffix:
         raise UsageError(f"There is no file {source}.")
     found = workspace.dataset(source)
     return Questions(found.fingerprint, workspace.dataset_folder(found.fingerprint), is_dataset=True)
 
 
-def read_questions(path: Path) -> Iterator[Row | Quarantined]:
-    """Rows whose answers may be missing: a line of text each (`.txt`), chats that end with the user's turn (`.jsonl`), or any
-    format with answers, which become references. Raises FormatError."""
-    if path.suffix.lower() == ".txt":
+def read_questions(path: Path, column: str = "text") -> Iterator[Row | Quarantined]:
+    """Rows whose answers may be missing: a line of text each (`.txt`), a table with a `column` of texts (`.csv`), an object a
+    line with a `column` of text or a chat that ends with the user's turn (`.jsonl`), or any format with answers, which become
+    references. Raises FormatError."""
+    suffix = path.suffix.lower()
+    if suffix == ".txt":
         yield from (_text_row(line) for line in read_lines(path))
-    elif path.suffix.lower() in {".jsonl", ".ndjson"}:
-        yield from (_chat_row(line) for line in read_lines(path))
+    elif suffix == ".csv":
+        yield from CsvText(labelled=False, column=column).read(path)
+    elif suffix in {".jsonl", ".ndjson"}:
+        yield from (_object_row(line, column) for line in read_lines(path))
     else:
         yield from FORMATS.resolve(format_of(path))().read(path)
 
@@ -91,15 +98,18 @@ def _text_row(line: Line) -> Row | Quarantined:
     return Row(line=line.number, messages=[{"role": "user", "content": text}], answer="")
 
 
-def _chat_row(line: Line) -> Row | Quarantined:
+def _object_row(line: Line, column: str) -> Row | Quarantined:
     if line.too_long:
         return too_long(line)
     try:
         value = orjson.loads(line.content)
         check_strings(value)
+        text = value.get(column) if isinstance(value, dict) and "messages" not in value else None
+        if isinstance(text, str) and text.strip():
+            return Row(line=line.number, messages=[{"role": "user", "content": text}], answer="")
         messages = value["messages"]
         answered = messages[-1]["role"] == "assistant"
         row = row_of_chat(line.number, messages if answered else [*messages, {"role": "assistant", "content": "?"}])
     except (ValueError, KeyError, IndexError, TypeError) as exc:
-        return quarantine(line.number, f"no chat: {exc}", line.content)
+        return quarantine(line.number, f"no text, no chat: {exc}", line.content)
     return row if answered else row.model_copy(update={"answer": ""})

@@ -25,6 +25,8 @@ NOBODY = 65534
 SHARED = ("libstdc++.so.6", "libgcc_s.so.1", "libpthread.so.0", "libm.so.6")
 """Libraries of the modules that may be imported: loaded before the file system is gone."""
 LONGEST_DETAILS = 4000
+LONGEST_TEXT = 200
+"""Characters that a function may give for one of many arguments."""
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -176,16 +178,24 @@ def wait_for(child: int, parent: int) -> NoReturn:
     os._exit(abs(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
 
 
+class Undefined(Exception):
+    """The source has no such function."""
+
+
+def function_of(call: dict[str, Any]) -> Any:
+    """What the source defines. Raises Undefined, and whatever the source raises."""
+    names: dict[str, Any] = {"__name__": "grader"}
+    exec(compile(call["source"], "<grader>", "exec"), names)  # noqa: S102 - this is the place for it
+    function = names.get(call["function"])
+    if not callable(function):
+        raise Undefined
+    return function
+
+
 def value_of(call: dict[str, Any]) -> dict[str, Any]:
     """What the code's function gives, or what it raised."""
-    source = call["source"]
     try:
-        names: dict[str, Any] = {"__name__": "grader"}
-        exec(compile(source, "<grader>", "exec"), names)  # noqa: S102 - this is the place for it
-        function = names.get(call["function"])
-        if not callable(function):
-            return {"raised": f"the source defines no function '{call['function']}'"}
-        value = function(*call["arguments"])
+        value = function_of(call)(*call["arguments"])
         if isinstance(value, bool | int | float):
             return {"value": float(value)}
         number = getattr(value, "__float__", None)  # numpy's, decimal's
@@ -193,7 +203,39 @@ def value_of(call: dict[str, Any]) -> dict[str, Any]:
             return {"raised": f"{call['function']}() returned {type(value).__name__}, where a number is needed"}
         return {"value": float(number())}
     except BaseException as exc:  # SystemExit is no way out either
-        return {"raised": said(exc, source)}
+        return {"raised": raised(exc, call)}
+
+
+def report_each(answer: int, call: dict[str, Any]) -> NoReturn:
+    """A line for each argument, written as soon as it is known, so that what hangs does not take along what was done before."""
+    try:
+        function = function_of(call)
+    except BaseException as exc:
+        report(answer, {"failed": raised(exc, call)})
+    for argument in call["each"]:
+        write_line(answer, text_of(function, argument))
+    os._exit(0)
+
+
+def text_of(function: Any, argument: Any) -> dict[str, Any]:
+    """The text that a function gives for one argument, or None, or what it raised, in one line."""
+    try:
+        value = function(argument)
+        if value is None or (type(value) is str and len(value) <= LONGEST_TEXT):
+            return {"value": value}
+        size = f" of {len(value)} characters" if type(value) is str else ""
+        return {"raised": f"it returned {type(value).__name__}{size}, where a short text or None is needed"}
+    except BaseException as exc:
+        try:
+            return {"raised": f"{type(exc).__name__}: {exc}"[:LONGEST_TEXT]}
+        except BaseException:  # a __str__ that raises
+            return {"raised": type(exc).__name__[:LONGEST_TEXT]}
+
+
+def raised(exc: BaseException, call: dict[str, Any]) -> str:
+    if isinstance(exc, Undefined):
+        return f"the source defines no function '{call['function']}'"
+    return said(exc, call["source"])
 
 
 def said(exc: BaseException, source: str) -> str:
@@ -211,10 +253,14 @@ def said(exc: BaseException, source: str) -> str:
 
 
 def report(answer: int, value: dict[str, Any]) -> NoReturn:
-    data = json.dumps(value).encode()
+    write_line(answer, value)
+    os._exit(0)
+
+
+def write_line(answer: int, value: dict[str, Any]) -> None:
+    data = json.dumps(value).encode() + b"\n"
     while data:
         data = data[os.write(answer, data) :]
-    os._exit(0)
 
 
 def main() -> None:
@@ -223,6 +269,8 @@ def main() -> None:
         answer = confine(request)
     except (Refused, OSError) as exc:
         report(1, {"refused": str(exc)})
+    if "each" in request["call"]:
+        report_each(answer, request["call"])
     report(answer, value_of(request["call"]))
 
 

@@ -18,12 +18,12 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -71,6 +71,20 @@ class Limits(Record):
     open_files: int = Field(default=32, ge=8)
 
 
+class Each(NamedTuple):
+    """What a function says about one of many arguments."""
+
+    value: str | None
+    problem: str = ""
+    """What it raised, or which limit it passed."""
+
+
+AT_ONCE = 1000
+"""Arguments that one process is given."""
+HANGS = 3
+"""Arguments at which a function may come to its end by force; about the rest it is not asked any more."""
+
+
 class Sandbox:
     """Runs functions whose source others wrote, each call in a process and a thread of its own: no event loop waits for it."""
 
@@ -86,11 +100,6 @@ class Sandbox:
         """
         call = {"source": source, "function": function, "arguments": list(arguments)}
         answer = await asyncio.get_running_loop().run_in_executor(self._turns, self._answer, call)
-        if "refused" in answer:
-            raise ConfinementError(
-                f"Code cannot be confined on this machine ({answer['refused']}), so it is not run. Linux with user namespaces is "
-                "needed; containers often forbid them."
-            )
         if "raised" in answer:
             raise CodeError(answer["raised"], "raised")
         value = answer.get("value")
@@ -98,7 +107,36 @@ class Sandbox:
             raise CodeError(f"{function}() returned {value}, where a finite number is needed", "raised")
         return value
 
+    async def each(self, source: str, function: str, arguments: Sequence[str]) -> list[Each]:
+        """What `function` says about every argument, a short text or None: one process for as many as it gets through.
+
+        One that passes a limit takes its process along, and the rest goes on in the next; an argument counts as too long only
+        where it had a process, and its whole time, to itself. Raises ConfinementError, and CodeError for a source that does not
+        define the function.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._turns, self._each, source, function, list(arguments))
+
+    def _each(self, source: str, function: str, arguments: list[str]) -> list[Each]:
+        found: list[Each] = []
+        hung, problem = 0, ""
+        while len(found) < len(arguments) and hung < HANGS:
+            left, output = arguments[len(found) : len(found) + AT_ONCE], bytearray()
+            try:
+                code = self._talk({"source": source, "function": function, "each": left}, output)
+                problem = f"its process ended before it had answered ({_name(code)})"
+            except CodeError as exc:
+                problem = str(exc)
+            new = list(_lines_of(bytes(output)))[: len(left)]
+            found += new or [Each(None, problem)]
+            hung += not new
+        return found + [Each(None, f"not asked any more: {problem}")] * (len(arguments) - len(found))
+
     def _answer(self, call: dict[str, Any]) -> dict[str, Any]:
+        output = bytearray()
+        return self._read(output, self._talk(call, output))
+
+    def _talk(self, call: dict[str, Any], output: bytearray) -> int:
+        """Run one process; what it says is in `output`, also where this raises CodeError. Returns the code it ended with."""
         request = json.dumps({**_surroundings(), "limits": self._resources(), "call": call}).encode()
         process = subprocess.Popen(
             [sys.executable, "-s", "-S", "-P", "-B", str(GUEST)],
@@ -111,20 +149,20 @@ class Sandbox:
         )
         with process:
             try:
-                return self._read(*_conversation(process, request, self.limits.seconds))
+                return _conversation(process, request, self.limits.seconds, output)
             except TimeoutError:
                 raise CodeError(f"it took longer than {self.limits.seconds:g} seconds", "time") from None
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)  # the whole group is gone when this returns, whatever happened
 
-    def _read(self, output: bytes, code: int) -> dict[str, Any]:
+    def _read(self, output: bytes | bytearray, code: int) -> dict[str, Any]:
         try:
             answer = json.loads(output)
         except ValueError:
             answer = None
         if isinstance(answer, dict):
-            return answer
+            return _confined(answer)
         if code == signal.SIGKILL:
             raise CodeError(f"it computed for longer than {self.limits.cpu_seconds} seconds", "time")
         raise CodeError(f"its process died without an answer ({_name(code)})", "died")
@@ -152,6 +190,34 @@ def _surroundings() -> dict[str, Any]:
     }
 
 
+def _confined(answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer of a process that could be confined. Raises ConfinementError for the others'."""
+    if "refused" in answer:
+        raise ConfinementError(
+            f"Code cannot be confined on this machine ({answer['refused']}), so it is not run. Linux with user namespaces is "
+            "needed; containers often forbid them."
+        )
+    return answer
+
+
+def _lines_of(output: bytes) -> Iterator[Each]:
+    """What was said about each argument, up to the first line that is cut off or says something else.
+
+    Raises ConfinementError, and CodeError where the source could not even begin.
+    """
+    for line in output.splitlines(keepends=True):
+        try:
+            answer = json.loads(line) if line.endswith(b"\n") else None
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            return
+        if "failed" in _confined(answer):
+            raise CodeError(str(answer["failed"]), "raised")
+        value, problem = answer.get("value"), answer.get("raised")
+        yield Each(value if isinstance(value, str) else None, problem if isinstance(problem, str) else "")
+
+
 def _packages() -> list[Path]:
     """The folders of the packages that may be imported, and of the libraries that come with them."""
     found = []
@@ -163,11 +229,11 @@ def _packages() -> list[Path]:
     return found
 
 
-def _conversation(process: subprocess.Popen[bytes], request: bytes, seconds: float) -> tuple[bytes, int]:
-    """What it answered, and the code it ended with. Raises TimeoutError, and CodeError as soon as it says too much."""
+def _conversation(process: subprocess.Popen[bytes], request: bytes, seconds: float, output: bytearray) -> int:
+    """The code it ended with; what it answered is in `output`. Raises TimeoutError, and CodeError as soon as it says too much."""
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
     deadline = time.monotonic() + seconds
-    said = {process.stdout: bytearray(), process.stderr: bytearray()}
+    said = {process.stdout: output, process.stderr: bytearray()}
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdin, selectors.EVENT_WRITE)
         for stream in said:
@@ -190,7 +256,7 @@ def _conversation(process: subprocess.Popen[bytes], request: bytes, seconds: flo
         code = process.wait(max(0.0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
         raise TimeoutError from None
-    return bytes(said[process.stdout]), code
+    return code
 
 
 def _give(stream: IO[bytes], left: memoryview) -> memoryview:

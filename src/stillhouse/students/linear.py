@@ -50,8 +50,19 @@ class LinearStudent:
         self._pipeline = pipeline
 
     @classmethod
-    def fit(cls, texts: Sequence[str], labels: Sequence[str], config: dict[str, Any], *, seed: int = 0) -> LinearStudent:
-        """Train on texts and their labels. Raises RecipeError for unknown options, TrainingError for fewer than two labels."""
+    def fit(
+        cls,
+        texts: Sequence[str],
+        labels: Sequence[str],
+        config: dict[str, Any],
+        *,
+        seed: int = 0,
+        weights: Sequence[float] | None = None,
+    ) -> LinearStudent:
+        """Train on texts and their labels, each counting as much as its weight says (None: all the same).
+
+        Raises RecipeError for unknown options, TrainingError for fewer than two labels.
+        """
         try:
             options = LinearOptions.model_validate(config)
         except ValidationError as exc:
@@ -64,7 +75,8 @@ class LinearStudent:
         pipeline = _pipeline(options.model_copy(update={"min_count": count}), seed)
         try:
             with threadpool_limits(1):  # sparse products use one thread anyway; the others would only spin
-                pipeline.fit(list(texts), list(labels))
+                counted = {} if weights is None else {"classifier__sample_weight": list(weights)}
+                pipeline.fit(list(texts), list(labels), **counted)
         except ValueError as exc:
             raise TrainingError(f"There is no word or character to learn from in these texts: {exc}.") from exc
         return cls(pipeline)

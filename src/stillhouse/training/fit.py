@@ -37,7 +37,14 @@ def fit_linear(job: Job) -> Path | None:
         return None
     job.report(Progress(step=0, steps=1, message=f"fitting {len(texts)} texts with {len(set(labels))} labels"))
     started = time.perf_counter()
-    student = LinearStudent.fit(texts, labels, job.recipe.student.config, seed=job.recipe.training.seed)
+    weights = [example.weight for example in examples]
+    student = LinearStudent.fit(
+        texts,
+        labels,
+        job.recipe.student.config,
+        seed=job.recipe.training.seed,
+        weights=None if set(weights) == {1.0} else weights,
+    )
     metrics = {"perf/seconds": time.perf_counter() - started, **_measured(job, student, "train", examples)}
     if watched := read_examples(job.dataset_folder, "valid"):
         of_valid = _measured(job, student, "eval", watched)

@@ -1,0 +1,109 @@
+"""What `label classify` does between its options and the verb: labels, weights, and the report as a table."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from stillhouse.cli.output import Session, new_table, plain
+from stillhouse.cli.watching import asking
+from stillhouse.errors import UsageError
+from stillhouse.jobs.classification import Wish
+from stillhouse.jobs.classifying import Classified, classify, write_left
+from stillhouse.records import problems_of
+
+if TYPE_CHECKING:
+    from stillhouse.voting.reporting import VotingReport
+
+
+def weights_of(said: Sequence[str]) -> dict[str, float]:
+    """`MODEL=2.5` -> model and number. Raises UsageError."""
+    found = {}
+    for each in said:
+        name, _, number = each.rpartition("=")
+        try:
+            found[name] = float(number)
+        except ValueError:
+            found[name] = 0.0
+        if not name or not 0 < found[name] < float("inf"):
+            raise UsageError(f"--weight is a teacher and a number above 0, as in --weight gpt-4o=2; got '{each}'.")
+    return found
+
+
+def near_of(said: str) -> float | None:
+    """`off`, or a similarity. Raises UsageError."""
+    try:
+        near = None if said == "off" else float(said)
+    except ValueError:
+        near = 0.0
+    if near is not None and not 0 < near <= 1:
+        raise UsageError(f"--near-duplicates is a similarity from which rows go, above 0 and at most 1, or off; got '{said}'.")
+    return near
+
+
+def wish_from(**fields: Any) -> Wish:
+    """Raises UsageError for a word that is none of those allowed."""
+    try:
+        return Wish.model_validate(fields)
+    except ValidationError as exc:
+        raise UsageError(f"{problems_of(exc)}.") from exc
+
+
+def run_classify(session: Session, wish: Wish, left_out: Path | None) -> None:
+    """Ask, vote, publish; say what came of it."""
+    session.workspace.share()
+    with asking(session) as progress:
+        done = asyncio.run(classify(session.workspace, wish, progress))
+    if left_out is not None:
+        write_left(done.left, left_out)
+    report, dataset = done.report, done.dataset
+    for line in _lines(done):
+        session.say(line)
+    if done.left:
+        where = f"They are in {left_out}." if left_out is not None else "--left-out FILE writes them down, each with its votes."
+        session.say(f"{len(done.left):,} texts have no label. {where}")
+    if done.unasked:
+        session.say(
+            f"{done.unasked:,} texts were not asked about: the budget is spent. The same command with a larger one goes on."
+        )
+    session.say(f"Next: stillhouse distill recipes/linear.toml --dataset {dataset.name}")
+    found = {"dataset": dataset.model_dump(mode="json"), "report": report.model_dump(mode="json"), "unasked": done.unasked}
+    session.emit(found, lambda: _table(report))
+
+
+def _lines(done: Classified) -> list[str]:
+    report, dataset = done.report, done.dataset
+    rows = ", ".join(f"{count:,} {split}" for split, count in dataset.counts.items())
+    removed = ", ".join(f"{count:,} {reason}" for reason, count in dataset.removed.items()) or "nothing"
+    sure = "" if report.mean_confidence is None else f", on average {report.mean_confidence:.3f} sure"
+    right = "" if report.accuracy is None else f" By the source's own answers {report.accuracy:.1%} of the labels are right."
+    return [
+        f"{report.labelled:,} of {report.texts:,} texts have a label ({report.how}{sure}); voters disagree on "
+        f"{report.conflicts:.1%}.{right}",
+        f"Dataset {dataset.name} {dataset.fingerprint[:19]}: {rows}. Left out: {removed}.",
+    ]
+
+
+def _table(report: VotingReport) -> Any:
+    gold = any(voter.accuracy is not None for voter in report.voters)
+    columns = ("voter", ">votes", ">coverage", ">estimated accuracy", ">agreement", ">conflicts")
+    table = new_table(*columns, *([">accuracy"] if gold else []), "no vote")
+    for voter in report.voters:
+        numbers = (
+            voter.coverage,
+            voter.estimated_accuracy,
+            voter.agreement,
+            voter.conflicts,
+            *([voter.accuracy] if gold else []),
+        )
+        why = ", ".join(f"{count:,} {reason}" for reason, count in voter.no_votes.items()) or "-"
+        table.add_row(plain(voter.name), f"{voter.votes:,}", *map(_share, numbers), plain(why))
+    return table
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,97 @@
+"""A teacher asked for the label of every text: its ledger, the form of its answers, and the votes they are.
+
+The ledger (`labels/<digest>.jsonl`) is found by what is asked about which texts. It stays: the same texts with other functions,
+another way to combine or a larger budget ask for what is not answered yet, and for nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+from stillhouse.apply import Asking, Ledger, Limit, Meter
+from stillhouse.chat import ChatResponse
+from stillhouse.dataset import Example
+from stillhouse.jobs.classification import Heard, Wish
+from stillhouse.jobs.questions import Questions
+from stillhouse.labelling import Plan, asks_of, problem_of
+from stillhouse.prices import load_prices
+from stillhouse.records import fingerprint
+from stillhouse.routing import Target
+from stillhouse.voting import Vote
+from stillhouse.voting.hearing import vote_of
+from stillhouse.voting.mapping import Mapping
+from stillhouse.workspace import Workspace
+
+Progress = Callable[[str, int, int], None]
+"""(voter, done, of how many)."""
+LOOK_SECONDS = 0.5
+
+
+async def ask_teacher(
+    workspace: Workspace, wish: Wish, name: str, questions: Questions, examples: Sequence[Example], progress: Progress
+) -> Heard:
+    """Ask one teacher about every text. Raises as `classify` does."""
+    target = workspace.target(name)
+    meter = Meter(load_prices(workspace.settings.prices).of(target.name))
+    meter.require_bounded(wish.budget, wish.parameters)
+    asked = [example.model_copy(update={"messages": wish.classification.messages(example.messages)}) for example in examples]
+    try:
+        with Ledger(_ledger_path(workspace, wish, target, questions), wish.budget, meter) as ledger:
+            ledger.ask_again(ledger.given_up)
+            asking = Asking(target.model, ledger, limit=Limit(wish.concurrency))
+            plan = wish.plan(target.name, await _form(wish, target, asking, ledger, asked[0]))
+            telling = asyncio.create_task(_tell(progress, name, ledger, len(asked) * wish.samples))
+            try:
+                await asking.all(asks_of(asked, plan))
+            finally:
+                telling.cancel()
+                with suppress(asyncio.CancelledError):
+                    await telling
+            progress(name, ledger.answers, len(asked) * wish.samples)
+            return _heard(wish, name, target, plan, ledger, asked)
+    finally:
+        await target.model.close()
+
+
+async def _form(wish: Wish, target: Target, asking: Asking, ledger: Ledger, first: Example) -> Literal["json", "text"]:
+    """Which form of answer it is asked for, found out with the first text. What classifiers here say is a label anyway."""
+    if wish.answers != "auto":
+        return wish.answers
+    if target.forwarder is None:
+        return "text"
+    asks = wish.plan(target.name, "json").asks(first)
+    await asking.all(asks[:1])
+    outcome = ledger.outcome(asks[0].key)
+    return "text" if outcome is not None and outcome.kind == "refused" else "json"
+
+
+async def _tell(progress: Progress, name: str, ledger: Ledger, total: int) -> None:
+    while True:
+        progress(name, min(ledger.answers, total), total)
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _heard(wish: Wish, name: str, target: Target, plan: Plan, ledger: Ledger, asked: Sequence[Example]) -> Heard:
+    mapping, found = Mapping(wish.classification.labels), Heard(name, [], target=target)
+    for example in asked:
+        outcomes = [ledger.outcome(ask.key) for ask in plan.asks(example)]
+        problems = [problem_of(outcome) for outcome in outcomes]
+        usable: list[ChatResponse] = [
+            outcome.response
+            for outcome, problem in zip(outcomes, problems, strict=True)
+            if problem is None and outcome is not None and outcome.response is not None
+        ]
+        found.votes.append(vote_of(usable, mapping, found.rules) if usable else Vote({}, problems[0] or ""))
+    return found
+
+
+def _ledger_path(workspace: Workspace, wish: Wish, target: Target, questions: Questions) -> Path:
+    """By all that decides what this teacher is asked."""
+    asked = wish.plan(target.name, "text").json_bytes()
+    parts = asked, wish.classification.json_bytes(), wish.answers.encode(), wish.column.encode(), questions.identity.encode()
+    digest = fingerprint(b"classify", target.upstream.encode(), *parts).removeprefix("sha256:")
+    return workspace.settings.data_dir / "labels" / f"{digest[:32]}.jsonl"
