@@ -26,6 +26,7 @@ from typing import Any
 import stillhouse.students.base  # before torch, so that its threads wait asleep  # noqa: F401  isort: skip
 from retaining.files import answers
 
+from stillhouse.dataset import SPLITS
 from stillhouse.demo.gateway import serving
 from stillhouse.evaluation.intervals import paired_difference, share
 from stillhouse.formats.examples import read_examples
@@ -86,7 +87,7 @@ class Bench:
         kept = self._work / "files" / f"labelled-{fold}.csv"
         if not kept.exists():
             made = self._classify(fold)
-            examples = [each for split in ("train", "valid", "test") for each in read_examples(made, split)]  # type: ignore[arg-type]
+            examples = [each for split in SPLITS for each in read_examples(made, split)]
             _write(kept, [(message_text(each.messages[-1]), each.answer) for each in examples])
         return _read(kept)
 

@@ -59,7 +59,8 @@ def test_the_report_counts_everything() -> None:
     assert report.accuracy == pytest.approx(2 / 3)
     assert report.labels == {"yes": 2, "no": 1, "maybe": 0}
     a, b, c = report.voters
-    assert (a.votes, a.coverage, a.agreement, a.conflicts, a.accuracy) == (3, 0.75, 1.0, 0.25, pytest.approx(2 / 3))
+    assert (a.votes, a.coverage, a.agreement, a.conflicts) == (3, 0.75, 1.0, 0.25)
+    assert a.accuracy == pytest.approx(2 / 3)
     assert b.no_votes == {"cut off": 1, "abstained": 1}
     assert (b.agreement, c.no_votes) == (0.5, {"cut off": 3})
     assert report.pairs == (("a", "b", 0.5), ("a", "c", 1.0), ("b", "c", None))

@@ -15,7 +15,7 @@ from tests.voting.planted import confusion, votes
 
 SIZE = 3
 VOTES = arrays.arrays(np.int64, st.tuples(st.integers(1, 12), st.integers(1, 4)), elements=st.integers(ABSTAINED, SIZE - 1))
-CLOSE = {"rtol": 0, "atol": 1e-6}
+CLOSE = 1e-6
 
 
 @pytest.mark.parametrize("silent", [0.0, 0.4])
@@ -58,8 +58,8 @@ def test_neither_the_order_of_texts_nor_that_of_voters_nor_the_labels_numbers_ma
     names = np.array([*data.draw(st.permutations(range(SIZE))), ABSTAINED])  # -1 finds the last
     before = dawid_skene(said_NV, SIZE, one_coin=one_coin)
     after = dawid_skene(names[said_NV[texts][:, voters]], SIZE, one_coin=one_coin)
-    np.testing.assert_allclose(after.posterior_NK[:, names[:-1]], before.posterior_NK[texts], **CLOSE)
-    np.testing.assert_allclose(after.accuracy_V, before.accuracy_V[voters], **CLOSE)
+    np.testing.assert_allclose(after.posterior_NK[:, names[:-1]], before.posterior_NK[texts], rtol=0, atol=CLOSE)
+    np.testing.assert_allclose(after.accuracy_V, before.accuracy_V[voters], rtol=0, atol=CLOSE)
 
 
 @pytest.mark.parametrize("one_coin", [False, True])
