@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from stillhouse.errors import UsageError
 from stillhouse.jobs.classification import Wish
 from stillhouse.jobs.classifying import Classified, classify, write_left
 from stillhouse.records import problems_of
+from stillhouse.voting.label_names import read_labels
 
 if TYPE_CHECKING:
     from stillhouse.voting.reporting import VotingReport
@@ -45,10 +46,26 @@ def near_of(said: str) -> float | None:
     return near
 
 
-def wish_from(**fields: Any) -> Wish:
-    """Raises UsageError for a word that is none of those allowed."""
+def wish_of_options(said: Mapping[str, Any]) -> Wish:
+    """The command's options, by name, as a wish. Raises UsageError."""
+    same = ("source", "out", "functions", "column", "answers", "samples", "seed", "logprobs", "abstain_below", "targets")
+    parameters = {"temperature": said["temperature"], "max_completion_tokens": said["max_tokens"]}
+    classification = {"labels": read_labels(said["labels"]), "may_abstain": said["may_abstain"]}
+    if said["instructions"] is not None:
+        classification["instructions"] = said["instructions"]
     try:
-        return Wish.model_validate(fields)
+        return Wish.model_validate(
+            {
+                **{name: said[name] for name in (*same, "concurrency")},
+                "classification": classification,
+                "teachers": tuple(said["teacher"] or ()),
+                "parameters": {name: value for name, value in parameters.items() if value is not None},
+                "how": said["combine"],
+                "weights": weights_of(said["weight"] or ()),
+                "near_duplicates": near_of(said["near_duplicates"]),
+                "budget": {name: said[f"budget_{name}"] for name in ("calls", "tokens", "cost")},
+            }
+        )
     except ValidationError as exc:
         raise UsageError(f"{problems_of(exc)}.") from exc
 

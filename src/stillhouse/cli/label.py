@@ -127,36 +127,9 @@ def classify_(
     Killed and started again with the same words, it goes on. With other functions or another way to combine, nobody is asked
     twice.
     """
-    from stillhouse.apply import Budget
-    from stillhouse.cli.classifying import near_of, run_classify, weights_of, wish_from
-    from stillhouse.voting.label_names import read_labels
+    from stillhouse.cli.classifying import run_classify, wish_of_options
 
-    given: dict[str, Any] = {"temperature": temperature, "max_completion_tokens": max_tokens}
-    wish = wish_from(
-        source=source,
-        out=out,
-        classification={
-            "labels": read_labels(labels),
-            "may_abstain": may_abstain,
-            **({} if instructions is None else {"instructions": instructions}),
-        },
-        teachers=tuple(teacher or ()),
-        functions=functions,
-        column=column,
-        answers=answers,
-        parameters={name: value for name, value in given.items() if value is not None},
-        samples=samples,
-        seed=seed,
-        logprobs=logprobs,
-        how=combine,
-        weights=weights_of(weight or ()),
-        abstain_below=abstain_below,
-        targets=targets,
-        near_duplicates=near_of(near_duplicates),
-        concurrency=concurrency,
-        budget=Budget(calls=budget_calls, tokens=budget_tokens, cost=budget_cost),
-    )
-    run_classify(ctx.obj, wish, left_out)
+    run_classify(ctx.obj, wish_of_options(ctx.params), left_out)
 
 
 @app.command()
