@@ -29,7 +29,7 @@ class Completion(Record):
     """Seconds since the epoch, UTC, by this machine's clock; for people, never for order."""
     state: State
     instance: str
-    """Which life of which server wrote it: after a crash, `started` rows of other instances become `interrupted`."""
+    """Which life of which server wrote it, or which batch's run: after a crash, its `started` rows become `interrupted`."""
     requested_model: str
     """What the client asked for, an alias perhaps."""
     model: str

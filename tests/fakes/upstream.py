@@ -69,7 +69,7 @@ class FakeUpstream:
     def wait_for(self, count: int) -> None:
         """Until so many requests have come."""
         with self.seen:
-            assert self.seen.wait_for(lambda: len(self.ledger) >= count, 20)
+            assert self.seen.wait_for(lambda: len(self.ledger) >= count, 60)
 
     def _run(self) -> None:
         self._loop.run_until_complete(self._serve())

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from stillhouse.batch import Batch
+from stillhouse.completion import CompletionQuery
 from stillhouse.errors import ConflictError
 from stillhouse.filing import Filing
 from stillhouse.jobs import batches, queue
@@ -83,6 +84,23 @@ def test_a_killed_batch_goes_on_and_asks_again_only_what_was_under_way(bench: Be
     asked = Counter(entry.body["messages"][0]["content"] for entry in upstream.ledger)
     assert len(asked) == count and sum(asked.values()) <= count + kills * CONCURRENCY
     assert bench.until_state(run_of(bench, batch), "succeeded").result == {"batch": batch.id, "status": "completed"}
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_what_a_killed_worker_had_under_way_is_interrupted(bench: Bench, upstream: FakeUpstream, goes_on: bool) -> None:
+    batch = begin(bench, *(request(n, store=True, fault={"wait": True}) for n in range(CONCURRENCY)))
+    upstream.wait_for(CONCURRENCY)
+    bench.kill(run_of(bench, batch))
+    run = bench.until_state(run_of(bench, batch), "interrupted")
+    upstream.release.set()
+    if goes_on:
+        bench.resume(run)
+    else:
+        bench.store.update_run(run.id, run.epoch, {"state": "failed", "error": "It died five times."}).result()
+    until_status(bench, batch, "completed" if goes_on else "failed")
+    every = CompletionQuery(states=("started", "interrupted", "complete", "failed"))
+    states = Counter(completion.state for completion in bench.store.completions(every).items)
+    assert states == {"interrupted": CONCURRENCY, **({"complete": CONCURRENCY} if goes_on else {})}
 
 
 def test_a_run_that_is_paused_goes_on_later(bench: Bench, upstream: FakeUpstream) -> None:

@@ -117,18 +117,19 @@ class Purse:
 
     async def set_aside(self, most: Amount) -> bool:
         """Take `most` out, waiting for what others may give back; False: it does not fit and nothing will come back."""
-        while not self.budget.covers(self.spent + most):
+        while not self.take(most):
             if self._aside <= 0 or not self._may_come_back(most):
                 return False
             self._change.clear()
             await self._change.wait()
-        return self.take(most)
+        return True
 
     def take(self, most: Amount) -> bool:
         """As `set_aside`, without waiting."""
-        if not self.budget.covers(self.spent + most):
+        spent = self.spent + most
+        if not self.budget.covers(spent):
             return False
-        self.spent += most
+        self.spent = spent
         self._aside += 1
         return True
 

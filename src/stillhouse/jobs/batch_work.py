@@ -61,6 +61,7 @@ def work(settings: Settings, run: Run, claim: Claim) -> dict[str, Any] | None:
         if batch.status in ENDED:
             return {"batch": batch.id, "status": batch.status}
         with journal_of(settings, batch) as journal:
+            _insist(lambda: store.interrupt_completions(run.id).result())  # those of a worker that died on it
             batch = _insist(lambda: _checked(store, settings, batch))
             ended = _answer(store, settings, batch, journal, run, claim)
             if ended is None or claim.fenced.is_set():
@@ -132,7 +133,7 @@ async def _ask_all(
     store: Store, settings: Settings, batch: Batch, journal: Journal[Answer], counts: Counts, claim: Claim
 ) -> Ended | None:
     path = Filing(store, settings).files.path(batch.sha256)
-    async with _asking(store, settings, batch.endpoint) as ask:
+    async with _asking(store, settings, batch) as ask:
         asking = asyncio.ensure_future(
             answer_all(_requests(path, batch.endpoint), ask, journal, counts, concurrency=settings.batch_concurrency)
         )
@@ -178,16 +179,16 @@ def _requests(path: Path, endpoint: str) -> Iterator[BatchRequest]:
 
 
 @asynccontextmanager
-async def _asking(store: Store, settings: Settings, endpoint: str) -> AsyncIterator[Answering]:
+async def _asking(store: Store, settings: Settings, batch: Batch) -> AsyncIterator[Answering]:
     """Who answers: the gateway's models, captured and counted as the server does."""
     gateway = Gateway(store, settings)
     await asyncio.to_thread(gateway.refresh)
     meter = Meter(store)
-    recorder = Recorder(store, settings, new_id("batch"), meter.count)
-    handler = handlers_of(asking_resources(gateway.router, recorder, store, settings.max_body_bytes))[endpoint]
+    recorder = Recorder(store, settings, batch.run, meter.count)
+    handler = handlers_of(asking_resources(gateway.router, recorder, store, settings.max_body_bytes))[batch.endpoint]
     metering = asyncio.ensure_future(meter.run())
     try:
-        yield _answering(handler, endpoint, Trying(Limit(settings.batch_concurrency), PATIENCE))
+        yield _answering(handler, batch.endpoint, Trying(Limit(settings.batch_concurrency), PATIENCE))
     finally:
         await recorder.drain(DRAIN_SECONDS)
         metering.cancel()

@@ -123,6 +123,7 @@ def end(
         finalizing = {"status": "finalizing", "finalizing_at": int(time.time())}
         if change(store, batch.id, finalizing, ("in_progress", "finalizing")) is None:
             ended = "cancelled"  # somebody asked for it while the last answer came
+    store.interrupt_completions(batch.run).result()  # what a worker that was killed had under way
     filing = Filing(store, settings)
     counts = Counts.of(answers(journal))
     code, message = UNASKED.get(ended, ("", ""))

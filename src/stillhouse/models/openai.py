@@ -205,8 +205,10 @@ class OpenAIModel:
         limit = MAX_RESPONSE_BYTES if limit is None else limit
         try:
             while True:
-                async with asyncio.timeout(seconds):
-                    part = await response.content.readany()
+                part = response.content.read_nowait()  # most answers are here with their headers, and need no clock
+                if not part and not response.content.at_eof():
+                    async with asyncio.timeout(seconds):
+                        part = await response.content.readany()
                 if not part:
                     return
                 total, seconds = total + len(part), self._upstream.timeouts.idle

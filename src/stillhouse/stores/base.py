@@ -68,6 +68,9 @@ class CompletionStore(Protocol):
     def finish_completion(self, completion: Completion, response: bytes) -> Future[None]:
         """How it ended. Idempotent by id; once a row is `complete`, or deleted, a finish changes nothing."""
 
+    def interrupt_completions(self, instance: str) -> Future[int]:
+        """What `instance` began and, being dead, cannot finish is `interrupted`. How many there were."""
+
     def completion(self, completion_id: str) -> Completion | None: ...
     def payload(self, completion_id: str) -> Payload | None: ...
     def completions(self, query: CompletionQuery) -> Page[Completion]:

@@ -64,6 +64,9 @@ class SqlStore(Reads):
     def finish_completion(self, completion: Completion, response: bytes) -> Future[None]:
         return self.submit("finish_completion", {"completion": dict(completion), "response": response})
 
+    def interrupt_completions(self, instance: str) -> Future[int]:
+        return self.submit("interrupt_started", {"instance": instance})
+
     def completions(self, query: CompletionQuery) -> Page[Completion]:
         """One page. A text query first has everything indexed that is not yet; if that is refused, it finds what is."""
         if query.text is not None:

@@ -102,9 +102,11 @@ def _delete(connection: Connection, dialect: Dialect, *, ids: list[str]) -> int:
     return removed
 
 
-def _interrupt_started(connection: Connection, dialect: Dialect) -> int:
-    """What a server that has just opened the database does to the rows of those before it. How many there were."""
-    started = connection.scalars(select(completions.c.id).where(completions.c.state == "started")).all()
+def _interrupt_started(connection: Connection, dialect: Dialect, *, instance: str | None = None) -> int:
+    """What a server that has just opened the database does to the rows of those before it, or a run's worker to those of the
+    workers before it. How many there were."""
+    of_dead = select(completions.c.id).where(completions.c.state == "started")
+    started = connection.scalars(of_dead if instance is None else of_dead.where(completions.c.instance == instance)).all()
     for chunk in chunks(started):
         connection.execute(update(completions).where(completions.c.id.in_(chunk)).values(state="interrupted"))
         _insert(connection, dialect, search_pending, [{"completion_id": key} for key in chunk])
