@@ -257,3 +257,17 @@ def test_a_run_that_failed_or_says_something_else_is_left_alone(workspace: Works
     other = recipe.model_copy(update={"name": "other"})
     _train(workspace, plan_training(workspace, other, data), workers.steps)
     assert len({run.id for run in workers.started}) == 3
+
+
+async def test_a_dataset_is_tested_on_a_file_and_learns_from_what_it_held_back_itself(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    for number in range(40):
+        capture(workspace, "big", f"Is {number} odd?", "yes" if number % 2 else "no")
+    known = await make_dataset(workspace, DataSource(completions={"model": "big"}, name="odd"))
+    test = tmp_path / "test.csv"
+    test.write_text("text,category\nIs 3 odd?,yes\nIs 333 odd?,yes\n")
+    made = await make_dataset(workspace, DataSource(dataset="odd", test=str(test), name="odd-on-gold"))
+    assert (made.counts["test"], made.counts["valid"]) == (2, known.counts["valid"])
+    assert made.counts["train"] + made.counts["valid"] == 39, "the question that the file asks is not learnt from"
+    assert (made.teachers, made.may_train, made.parents) == ({"big": 40}, {"lab": "no: 2c"}, (known.fingerprint,))

@@ -16,10 +16,12 @@ from stillhouse.artifact import Artifact
 from stillhouse.artifacts import MANIFEST
 from stillhouse.completion import CompletionQuery
 from stillhouse.curation import Collected, Options, build, keep_right, save
-from stillhouse.dataset import Dataset, Split
+from stillhouse.curation.collect import joined
+from stillhouse.dataset import SPLITS, Dataset, Split, strictest
 from stillhouse.errors import RecipeError, TrainingError
 from stillhouse.evaluation import Plan
 from stillhouse.evaluation.evaluating import Progress
+from stillhouse.formats.examples import read_examples
 from stillhouse.grade import Report
 from stillhouse.jobs import queue
 from stillhouse.jobs.augmenting import check_options, with_augmentation
@@ -157,7 +159,8 @@ async def make_dataset(workspace: Workspace, source: DataSource) -> Dataset:
             "or `train` (a file; on the command line --train FILE)."
         )
     if source.dataset is not None:
-        return workspace.dataset(source.dataset)
+        there = workspace.dataset(source.dataset)
+        return there if source.valid is None and source.test is None else _with_files(workspace, source, there)
     if source.completions is None:
         collected = _read_files(source)
     else:
@@ -213,6 +216,26 @@ def _roles(workspace: Workspace, recipe: Recipe, artifact: Artifact) -> dict[str
         folder = workspace.model_folder(base)
         roles["base"] = base if (folder / MANIFEST).is_file() else workspace.add_model(folder).id
     return roles
+
+
+def _with_files(workspace: Workspace, source: DataSource, known: Dataset) -> Dataset:
+    """A dataset with its valid or test split taken from a file; what it had there itself is learnt from."""
+    files: dict[Split, Path] = {"valid": Path(source.valid)} if source.valid is not None else {}
+    if source.test is not None:
+        files["test"] = Path(source.test)
+    folder = workspace.dataset_folder(known.fingerprint)
+    own = [
+        example.model_copy(update={"split": "train"}) if split in files else example
+        for split in SPLITS
+        for example in read_examples(folder, split)
+    ]
+    whole = joined([Collected(examples=own), read_files(dict(files))])
+    whole.given_splits = True
+    options = Options(near_duplicates=None, leaks="drop")
+    version = build(source.name, whole, options, recipe={"data": source.model_dump(mode="json")})
+    version.parents, version.teachers = (known.fingerprint,), known.teachers
+    version.may_train = strictest(known.may_train, version.may_train)
+    return workspace.store.dataset(version.fingerprint) or save(version, workspace.dataset_folder, workspace.store)
 
 
 def _read_files(source: DataSource) -> Collected:

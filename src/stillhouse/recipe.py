@@ -32,7 +32,10 @@ class Augmentation(Record):
 
 
 class DataSource(Record):
-    """Where the examples come from. One of `dataset`, `completions` (a filter) or `train` (a file)."""
+    """Where the examples come from. One of `dataset`, `completions` (a filter) or `train` (a file).
+
+    With `dataset`, a file for `valid` or `test` takes the place of that split; what the dataset had there is learnt from.
+    """
 
     dataset: str | None = None
     """`name` (its newest version) or `name@fingerprint-prefix`."""

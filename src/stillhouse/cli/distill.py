@@ -19,7 +19,9 @@ def distill(
     recipe: Annotated[Path, typer.Argument(help="A TOML file; see recipes/.")],
     train: Annotated[str | None, typer.Option("--train", help="A file to learn from (CSV, chat JSONL, Parquet).")] = None,
     valid: Annotated[str | None, typer.Option("--valid", help="A file to measure the loss on while training.")] = None,
-    test: Annotated[str | None, typer.Option("--test", help="A file to evaluate on; without one a share of --train.")] = None,
+    test: Annotated[
+        str | None, typer.Option("--test", help="A file to evaluate on; without one a share of --train or the dataset's own.")
+    ] = None,
     dataset: Annotated[str | None, typer.Option("--dataset", help="A dataset that is there already.")] = None,
     changes: Changes = None,
     allow: Allow = None,
