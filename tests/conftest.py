@@ -12,6 +12,8 @@ import pytest
 from hypothesis import settings
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[name] = "1"  # inherited by servers and workers: with two tests at once more threads only wait for each other
 for name in [name for name in os.environ if name.startswith("STILLHOUSE_") or name == "OPENAI_API_KEY"]:
     del os.environ[name]
 

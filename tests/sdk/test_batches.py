@@ -218,6 +218,7 @@ async def test_the_async_client(server: LiveServer) -> None:
             await client.batches.cancel(batch.id)
 
 
+@pytest.mark.engine
 def test_server_and_worker_may_be_killed(tmp_path: Path) -> None:
     """The worker outlives its server and goes on; killed itself, it is started again by the next server."""
     data_dir = tmp_path / "data"

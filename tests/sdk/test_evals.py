@@ -422,6 +422,7 @@ def test_a_run_is_cancelled_at_once_and_keeps_what_it_has(client: openai.OpenAI,
     assert after.status == "completed" and len(upstream.ledger) == asked + 1
 
 
+@pytest.mark.engine
 def test_killed_it_goes_on_by_itself_and_ends_as_it_would_have(
     client: openai.OpenAI, server: LiveServer, upstream: SpeakingUpstream
 ) -> None:

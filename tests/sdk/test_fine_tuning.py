@@ -12,6 +12,7 @@ import pytest
 
 from stillhouse.settings import Settings
 from stillhouse.shipped import builtin_folder
+from stillhouse.stores.opening import open_store
 from stillhouse.upstream import Timeouts
 from stillhouse.workspace import Workspace
 from tests.fakes.server import LiveServer, add_upstream
@@ -126,11 +127,8 @@ def _checkpoints_are_models(client: openai.OpenAI, job: Any) -> None:
     ]  # fmt: skip
     assert made[0].metrics.full_valid_loss is not None and made[0].metrics.train_mean_token_accuracy is not None
     assert {one.fine_tuned_model_checkpoint for one in made} <= {model.id for model in client.models.list()}
-    for model in (made[0].fine_tuned_model_checkpoint, made[2].fine_tuned_model_checkpoint):
-        said = client.chat.completions.create(
-            model=model, messages=[{"role": "user", "content": "1+1"}], max_tokens=2, store=True
-        )
-        assert said.model == model
+    middle = made[1].fine_tuned_model_checkpoint
+    assert say(client, middle, "1+1").model == middle
     _permissions(client, made[2].fine_tuned_model_checkpoint)
 
 
@@ -167,7 +165,8 @@ def _a_model_is_deleted(client: openai.OpenAI, name: str) -> None:
     assert refused.value.param == "model"
 
 
-def test_paused_and_resumed_it_ends_as_if_nothing_had_been(client: openai.OpenAI) -> None:
+@pytest.mark.engine
+def test_paused_and_resumed_it_ends_as_if_nothing_had_been(client: openai.OpenAI, server: LiveServer) -> None:
     training = upload(client, SUMS)
     wish: dict[str, Any] = {
         "model": TINY,
@@ -189,14 +188,24 @@ def test_paused_and_resumed_it_ends_as_if_nothing_had_been(client: openai.OpenAI
     assert [job.status for job in done] == ["succeeded"] * 2
     tables = [client.files.content(job.result_files[0]).text for job in done]
     assert tables[0] == tables[1] and len(tables[0].splitlines()) == 105
-    said = [say(client, job.fine_tuned_model, "2+2") for job in done]
-    assert said[0].choices[0].message.content == said[1].choices[0].message.content
+    weights = [weights_of(server, job.fine_tuned_model) for job in done]
+    assert weights[0] == weights[1]
+
+
+def weights_of(server: LiveServer, name: str) -> bytes:
+    settings = Settings(data_dir=server.data_dir)
+    store = open_store(settings, role="command")
+    (found,) = [artifact for artifact in store.artifacts() if artifact.name == name]
+    store.close()
+    return b"".join(path.read_bytes() for path in sorted((settings.artifacts / found.id).rglob("*.safetensors")))
 
 
 def test_a_cancelled_job_ends_and_makes_nothing(client: openai.OpenAI) -> None:
     wish: dict[str, Any] = {"model": TINY, "training_file": upload(client, SUMS), "hyperparameters": {"n_epochs": 10_000}}
     job = client.fine_tuning.jobs.create(**wish)
     waiting = client.fine_tuning.jobs.create(**wish)
+    assert state_of(client.fine_tuning.jobs.pause(waiting.id)) == "paused"
+    assert client.fine_tuning.jobs.resume(waiting.id).status == "validating_files"
     assert client.fine_tuning.jobs.cancel(waiting.id).status == "cancelled"
     until(client, job.id, "running")
     assert client.fine_tuning.jobs.cancel(job.id).status == "cancelled"
@@ -206,6 +215,7 @@ def test_a_cancelled_job_ends_and_makes_nothing(client: openai.OpenAI) -> None:
         client.fine_tuning.jobs.resume(job.id)
 
 
+@pytest.mark.engine
 def test_files_that_are_wrong_fail_the_job(client: openai.OpenAI) -> None:
     bad = upload(client, [*INTENTS, {"messages": [{"role": "user", "content": "no answer"}]}])
     job = ended(client, client.fine_tuning.jobs.create(model=LINEAR, training_file=bad).id)
@@ -237,7 +247,7 @@ def test_a_classifier_by_distillation_and_pages_of_jobs(client: openai.OpenAI) -
     plain = client.fine_tuning.jobs.create(model=LINEAR, training_file=training)
     assert plain.id in [one.id for one in client.fine_tuning.jobs.list(extra_query={"metadata": "null"})]
     assert made[0] not in [one.id for one in client.fine_tuning.jobs.list(extra_query={"metadata": "null"})]
-    ended(client, plain.id)
+    client.fine_tuning.jobs.cancel(plain.id)
 
 
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
@@ -291,6 +301,7 @@ def test_what_cannot_work_is_refused_before_there_is_a_job(
         client.fine_tuning.jobs.retrieve("ftjob-0")
 
 
+@pytest.mark.engine
 def test_an_answer_that_is_preferred(client: openai.OpenAI) -> None:
     pairs = [
         {
@@ -311,6 +322,7 @@ def test_an_answer_that_is_preferred(client: openai.OpenAI) -> None:
     assert job.fine_tuned_model.startswith("ft:builtin-base:")
 
 
+@pytest.mark.engine
 def test_expert_iteration_learns_from_what_passes(client: openai.OpenAI) -> None:
     question = "Adira flips the coin. Is the coin still heads up?"
     rows = [{"messages": [{"role": "user", "content": f"A coin is heads up. {question}"}], "gold": "answer"} for _ in range(3)]
@@ -331,13 +343,14 @@ def test_expert_iteration_learns_from_what_passes(client: openai.OpenAI) -> None
     never: Any = {**grader, "reference": "that nobody says"}
     job = client.fine_tuning.jobs.create(
         model="builtin:teacher",
-        training_file=upload(client, rows),
-        method={"type": "reinforcement", "reinforcement": {"grader": never}},
+        training_file=upload(client, rows[:1]),
+        method={"type": "reinforcement", "reinforcement": {"grader": never, "hyperparameters": {"compute_multiplier": 0.25}}},
     )
     job = ended(client, job.id)
     assert job.status == "failed" and job.error.code == "no_answer_passed"
 
 
+@pytest.mark.engine
 def test_distribution_of_a_teacher_that_lies_here(client: openai.OpenAI) -> None:
     extra = {"distillation": {"teacher": "builtin:teacher", "signal": "cache", "training": {"steps": 2, "batch_size": 4}}}
     rows = [chat(f"Repeat the name {name}", f"The answer is {name}.") for name in ("Ada", "Bo", "Cy", "Di")]
@@ -365,6 +378,7 @@ async def test_the_async_client(server: LiveServer) -> None:
         assert (await client.models.delete(job.fine_tuned_model)).deleted
 
 
+@pytest.mark.engine
 def test_an_upstream_that_fine_tunes_does_it_there(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A second server stands in for OpenAI: it has the base, the first one has its name and the way to it."""
     here, there = (tmp_path_factory.mktemp(name) / "data" for name in ("here", "there"))

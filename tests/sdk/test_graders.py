@@ -175,6 +175,7 @@ async def test_async(server: LiveServer) -> None:
         assert (await graders.validate(grader=CHECK)).grader is not None  # type: ignore[arg-type]
 
 
+@pytest.mark.engine
 def test_while_a_hostile_regex_runs_the_gateway_goes_on_answering(client: openai.OpenAI) -> None:
     source = "import re\ndef grade(sample, item):\n    return bool(re.match('(a+)+$', sample['output_text']))\n"
     with concurrent.futures.ThreadPoolExecutor() as threads:
