@@ -12,6 +12,7 @@ from stillhouse.artifact import Artifact
 from stillhouse.chat import ChatRequest
 from stillhouse.gateway import Gateway
 from stillhouse.models.fake import FakeModel
+from stillhouse.models.student import StudentModel
 from stillhouse.route import Route
 from stillhouse.routing import ModelNotFoundError, Renamed, Router, Target
 from stillhouse.settings import Settings
@@ -134,3 +135,15 @@ async def test_a_table_is_swapped_whole_and_those_under_way_keep_theirs() -> Non
         pass
     await router.resolve("m").model.close()
     assert new.requests[1].model == "inner" and new.closed
+
+
+def test_a_student_that_is_gone_is_told_so(store: Store, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("student-1", "student-2"):
+        store.put_artifact(artifact(name)).result()
+    gateway.refresh()
+    told: list[str] = []
+    monkeypatch.setattr(StudentModel, "retire", lambda model: told.append(model.model_id))
+    store.delete_artifact("student-1").result()
+    gateway.refresh()
+    gateway.refresh()
+    assert told == ["student-1"]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast, runtime_checkable
 
 from stillhouse.artifact import FINE_TUNED, Artifact
 from stillhouse.artifacts import load_manifest
@@ -24,6 +24,13 @@ from stillhouse.stores.base import Store
 from stillhouse.upstream import Upstream
 
 log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class _Retiring(Protocol):
+    """A model that holds more than connections, and can be rid of it while requests are under way."""
+
+    def retire(self) -> None: ...
 
 
 class Gateway:
@@ -39,7 +46,7 @@ class Gateway:
         self._retired: list[ChatModel] = []
 
     def refresh(self) -> None:
-        """Put what the store says now in force. Requests under way keep the model they have."""
+        """Put what the store says now in force. Requests under way keep the model they have; its process ends with them."""
         upstreams, artifacts = self._store.upstreams(), self._store.artifacts()
         built: dict[str, ChatModel] = {}
         targets: dict[str, Target] = {}
@@ -60,9 +67,13 @@ class Gateway:
             for name in (artifact.id, named):
                 targets[name] = Target(model, name, artifact.id, _terms(artifact), artifact.created)
         self._add_routes(targets, catch_all)
-        self._retired += [model for key, model in self._built.items() if key not in built]
+        retired = [model for key, model in self._built.items() if key not in built]
+        self._retired += retired
         self._built = built
         self.router.swap(targets, catch_all)
+        for model in retired:
+            if isinstance(model, _Retiring):
+                model.retire()
 
     async def close(self) -> None:
         """Close every model: connections, and the students' processes."""

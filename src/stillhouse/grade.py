@@ -97,6 +97,8 @@ class Answered(Record):
     grades: dict[str, Grade] = {}
     ungraded: dict[str, str] = {}
     """Grader -> why it could not grade this answer. Such a row counts neither as right nor as wrong for it."""
+    judged_in_vain: dict[str, TokenUsage] = {}
+    """What judges took, by model, where no grade came of it."""
     latency_ms: float | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None

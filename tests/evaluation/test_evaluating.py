@@ -8,7 +8,7 @@ import pytest
 from stillhouse.apply import Outcome
 from stillhouse.errors import UpstreamError, UsageError
 from stillhouse.evaluation import Memory, evaluate, failures, headline
-from stillhouse.grade import Grade, GradingError, ModelResult, Report
+from stillhouse.grade import Grade, GradingError, ModelResult, Report, TokenUsage
 from stillhouse.graders.answer import Answer
 from stillhouse.graders.exact import Exact
 from stillhouse.prices import Price, Prices
@@ -255,3 +255,22 @@ async def test_graders_see_the_teachers_answer_and_the_mean_score_is_the_win_rat
     assert report.results[1].scores["pairwise"].value == 0.5
     assert isinstance(teacher.model, Speaker)
     assert len(teacher.model.requests) == len(EXAMPLES), "asked once, though its answers are needed before anybody's grades"
+
+
+class Undecided:
+    """A judge that gives no verdict about one question, and is paid all the same."""
+
+    name = "undecided"
+
+    async def grade(self, item: Item, sample: Sample) -> Grade:
+        if item["question"].endswith(" 3"):
+            raise GradingError(
+                "no verdict", "model_grader_parse_error", usage={"judge": TokenUsage(requests=3, prompt_tokens=30)}
+            )
+        return Grade(score=1.0, passed=True, usage={"judge": TokenUsage(requests=1, prompt_tokens=10)})
+
+
+async def test_what_a_judge_took_counts_where_no_grade_came_of_it() -> None:
+    report, rows = await evaluate(PLAN, [candidate("student", truth)], EXAMPLES, [Undecided()])
+    assert [row.example for row in rows if row.ungraded] == ["e3"]
+    assert of(report, "student").judging == {"judge": TokenUsage(requests=22, prompt_tokens=220)}

@@ -365,6 +365,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
         {"testing_criteria": [{key: CRITERIA[1][key] for key in CRITERIA[1] if key != "pass_threshold"}]},
         "testing_criteria.0.pass_threshold",
     ),
+    (
+        {"testing_criteria": [{"type": "python", "name": "p", "source": "def grade(:", "pass_threshold": 1}]},
+        "testing_criteria.0",
+    ),
     ({"metadata": {"k": "v" * 513}}, "metadata.k"),
 ]
 

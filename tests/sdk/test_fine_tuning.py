@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -192,6 +195,15 @@ def test_paused_and_resumed_it_ends_as_if_nothing_had_been(client: openai.OpenAI
     assert weights[0] == weights[1]
 
 
+def worker_of(data_dir: Path, job_id: str) -> int:
+    """Its process, as the store has it."""
+    store = open_store(Settings(data_dir=data_dir), role="command")
+    (run,) = [run for run in store.runs("fine-tune") if run.ref == job_id]
+    store.close()
+    assert run.pid is not None
+    return run.pid
+
+
 def weights_of(server: LiveServer, name: str) -> bytes:
     settings = Settings(data_dir=server.data_dir)
     store = open_store(settings, role="command")
@@ -331,6 +343,7 @@ def test_expert_iteration_learns_from_what_passes(client: openai.OpenAI) -> None
     job = client.fine_tuning.jobs.create(
         model="builtin:teacher",
         training_file=upload(client, rows),
+        validation_file=upload(client, rows[:1]),
         method={"type": "reinforcement", "reinforcement": {"grader": grader, "hyperparameters": {"n_epochs": 1}}},
         seed=1,
     )
@@ -338,6 +351,7 @@ def test_expert_iteration_learns_from_what_passes(client: openai.OpenAI) -> None
     assert job.status == "succeeded", job.error
     found = job.model_extra["stillhouse"]["reinforcement"]
     assert found["way"] == "expert iteration" and found["drawn"] == 12 and 0 < found["passed"] <= 12
+    assert 0 <= found["validation_mean_reward"] <= 1
     assert job.method.type == "reinforcement" and job.method.reinforcement.grader.name == "g"
 
     never: Any = {**grader, "reference": "that nobody says"}
@@ -399,9 +413,13 @@ def test_an_upstream_that_fine_tunes_does_it_there(tmp_path_factory: pytest.Temp
                 model="mini",
                 training_file=upload(client, SUMS),
                 suffix="far",
-                hyperparameters={"n_epochs": 1},
+                hyperparameters={"n_epochs": 2},
                 metadata={"a": "b"},
             )
+            until(client, job.id, "running", *DONE)
+            while not other.fine_tuning.jobs.list().data:
+                time.sleep(0.05)
+            os.kill(worker_of(here, job.id), signal.SIGKILL)
             job = ended(client, job.id)
             assert job.status == "succeeded", job.error
             (theirs,) = other.fine_tuning.jobs.list().data

@@ -132,6 +132,12 @@ def test_validate(client: openai.OpenAI) -> None:
         validated = validate(grader=grader).grader  # type: ignore[arg-type]
         assert validated is not None
         assert validated.model_dump(exclude_unset=True) == grader
+    unnamed = {key: value for key, value in CHECK.items() if key != "name"}
+    for graders in ([CHECK, SIMILAR], {"same": unnamed, "near": SIMILAR}):  # the SDK's type has room for one
+        sent = {**multi, "graders": graders, "calculate_output": "same"}
+        response = validate(grader=sent)  # type: ignore[arg-type]
+        assert response.grader is not None and response.grader.model_dump(exclude_unset=True)["graders"] == CHECK
+        assert response.model_extra == {"stillhouse": {"grader": sent}}
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from queue import Queue
+from typing import Any
 
 import openai
 import pytest
@@ -113,6 +115,24 @@ def test_what_ended_while_the_server_was_away_is_told_when_it_is_back(
     body, headers = receiver.got.get(timeout=60)
     event = client.webhooks.unwrap(body, headers, secret=made.signing_secret)
     assert event.type == "fine_tuning.job.failed" and event.data.id == "ftjob-1"
+
+
+@pytest.mark.engine
+def test_an_evals_run_and_a_batch_are_told_when_they_end(client: openai.OpenAI, receiver: Receiver) -> None:
+    kinds: list[Any] = ["eval.run.succeeded", "batch.completed"]
+    made = client.webhooks.create(name="ends", url=receiver.url, event_types=kinds)
+    check: Any = {"type": "string_check", "name": "c", "input": "{{item.a}}", "reference": "x", "operation": "eq"}
+    config: Any = {"type": "custom", "item_schema": {"type": "object"}, "include_sample_schema": False}
+    defined = client.evals.create(data_source_config=config, testing_criteria=[check])
+    rows: Any = {"type": "jsonl", "source": {"type": "file_content", "content": [{"item": {"a": "x"}}]}}
+    run = client.evals.runs.create(defined.id, data_source=rows)
+    line = {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "nobody", "messages": []}}
+    file = client.files.create(file=("b.jsonl", json.dumps(line).encode()), purpose="batch")
+    batch = client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+    heard = [receiver.got.get(timeout=120) for _ in kinds]
+    events: list[Any] = [client.webhooks.unwrap(body, headers, secret=made.signing_secret) for body, headers in heard]
+    assert {(event.type, event.data.id) for event in events} == {(kinds[0], run.id), (kinds[1], batch.id)}
+    client.webhooks.delete(made.id)
 
 
 @pytest.mark.parametrize(

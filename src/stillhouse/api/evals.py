@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from typing import Any, Literal
 
 from pydantic import Field
@@ -16,13 +17,16 @@ from stillhouse.api.endpoint import Line
 from stillhouse.api.eval_objects import eval_body
 from stillhouse.api.pages import MAX_PAGE, PageQuery, list_body, page_among
 from stillhouse.api.parameters import check_metadata
+from stillhouse.chat import ChatRequest, ChatResponse, Chunk
 from stillhouse.document import Document, DocumentQuery
-from stillhouse.errors import FormatError, InvalidParameterError, NotFoundError
+from stillhouse.errors import FormatError, InvalidParameterError, NotFoundError, StillhouseError
 from stillhouse.eval_config import CustomConfig, DataSourceConfig
 from stillhouse.evaluation.schemas import check_schema
-from stillhouse.graders.building import parse_config
+from stillhouse.graders.base import Means
+from stillhouse.graders.building import build, check, parse_config
 from stillhouse.jobs.evals import EVAL, EvalRecord, create_eval, delete_eval, find_eval
 from stillhouse.records import Record
+from stillhouse.sandbox import Sandbox
 from stillhouse.settings import Settings
 from stillhouse.stores.base import Store
 
@@ -49,6 +53,7 @@ class Evals:
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
         self._settings = settings
+        self._means = Means(model=_Later, sandbox=Sandbox() if settings.python_graders else None)
 
     def routes(self) -> list[Line]:
         return [
@@ -62,7 +67,10 @@ class Evals:
     @takes(NewEval, status=201)
     async def create(self, call: Call) -> Reply:
         raw = await call.body(self._settings.max_body_bytes)
-        return Reply.of(await asyncio.to_thread(self._create, raw), 201)
+        record = await asyncio.to_thread(self._read, raw)
+        for number, criterion in enumerate(record.testing_criteria):
+            await self._try(criterion, f"testing_criteria.{number}")
+        return Reply.of(await asyncio.to_thread(lambda: eval_body(create_eval(self._store, record), record)), 201)
 
     @takes(query={"order_by": one_of("created_at", "updated_at")}, most=MAX_PAGE)
     async def list(self, call: Call) -> Reply:
@@ -84,7 +92,8 @@ class Evals:
         await asyncio.to_thread(delete_eval, self._store, self._settings, eval_id)
         return Reply.of({"object": "eval.deleted", "deleted": True, "eval_id": eval_id})
 
-    def _create(self, raw: bytes) -> dict[str, Any]:
+    def _read(self, raw: bytes) -> EvalRecord:
+        """The eval that a body asks for. Raises InvalidParameterError."""
         wish, sent = parse_body(NewEval, raw), json_object(raw)
         if isinstance(wish.data_source_config, CustomConfig):
             try:
@@ -93,14 +102,22 @@ class Evals:
                 raise InvalidParameterError(str(exc), "data_source_config.item_schema") from exc
         for number, criterion in enumerate(wish.testing_criteria):
             check_criterion(criterion, f"testing_criteria.{number}")
-        record = EvalRecord(
+        return EvalRecord(
             name=wish.name or "",
             metadata=check_metadata(wish.metadata),
             data_source_config=sent["data_source_config"],
             testing_criteria=wish.testing_criteria,
             updated_at=int(time.time()),
         )
-        return eval_body(create_eval(self._store, record), record)
+
+    async def _try(self, criterion: dict[str, Any], where: str) -> None:
+        """Build its grader, as a run will: judges may come later, all else must be right now. Raises InvalidParameterError."""
+        try:
+            await check(build(parse_config(criterion, where), self._means))
+        except InvalidParameterError:
+            raise
+        except StillhouseError as exc:
+            raise InvalidParameterError(f"{where}: {exc}", where) from exc
 
     def _list(self, page: PageQuery, order_by: str) -> dict[str, Any]:
         if order_by == "created_at":
@@ -119,6 +136,22 @@ class Evals:
         if self._store.change_document(EVAL, eval_id, changes).result() is None:
             raise NotFoundError(f"There is no eval '{eval_id[:80]}'. See what there is: GET /v1/evals")
         return eval_body(*find_eval(self._store, eval_id))
+
+
+class _Later:
+    """A judge whose name is looked up when a run begins."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def complete(self, request: ChatRequest) -> ChatResponse:
+        raise AssertionError("nobody is asked before there is a run")
+
+    def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
+        raise AssertionError("nobody is asked before there is a run")
+
+    async def close(self) -> None:
+        """There is nothing to close."""
 
 
 def check_criterion(criterion: dict[str, Any], where: str) -> None:

@@ -16,6 +16,7 @@ from stillhouse.api.endpoint import Line
 from stillhouse.grade import Fault, Grade, GradingError
 from stillhouse.graders.base import GraderConfig, Means
 from stillhouse.graders.building import build, check, parse_config
+from stillhouse.graders.multi import with_one
 from stillhouse.records import Record
 from stillhouse.sample import sample_of
 
@@ -64,7 +65,9 @@ class Graders:
     async def validate(self, call: Call) -> Reply:
         config = parse_config(parse_body(ValidateBody, await call.body(self._max_body_bytes)).grader)
         await check(build(config, self._means))
-        return Reply.of({"grader": config.as_sent()})
+        sent = config.as_sent()
+        shown = with_one(sent)
+        return Reply.of({"grader": shown, **({} if shown == sent else {"stillhouse": {"grader": sent}})})
 
 
 def _answer(config: GraderConfig, outcome: Grade | GradingError, seconds: float) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from stillhouse.apply import Ask, Outcome, Patience, apply
 from stillhouse.chat import ChatModel, ChatRequest, ChatResponse
 from stillhouse.dataset import Example
 from stillhouse.evaluation.cases import Case, described
-from stillhouse.grade import Answered, Grade, Grader, GradingError
+from stillhouse.grade import Answered, Grade, Grader, GradingError, TokenUsage, added
 from stillhouse.records import Record
 from stillhouse.sample import Item, Sample
 
@@ -122,14 +122,18 @@ async def _row(model: str, case: Case, outcome: Outcome | None, graders: Sequenc
     if response is not None and not response.choices:
         response, error = None, "The answer holds no choice."
     sample = _sample(model, case, response)
-    grades, ungraded = await _graded(case.item, sample, graders if error is None else ())
+    grades, failures = await _graded(case.item, sample, graders if error is None else ())
+    wasted: dict[str, TokenUsage] = {}
+    for failure in failures.values():
+        wasted = added(wasted, failure.usage)
     return Answered(
         example=case.id,
         model=model,
         answer=None if error is not None else str(sample.get("output_text") or ""),
         error=error,
         grades=grades,
-        ungraded=ungraded,
+        ungraded={name: f"{failure.fault}: {failure}" for name, failure in failures.items()},
+        judged_in_vain=wasted,
         latency_ms=None if outcome is None else outcome.latency_ms,
         prompt_tokens=response.usage.prompt_tokens if response else None,
         completion_tokens=response.usage.completion_tokens if response else None,
@@ -148,12 +152,12 @@ def _sample(model: str, case: Case, response: ChatResponse | None) -> Sample:
     return {**case.sample, **described(response, case.request.messages, model)}
 
 
-async def _graded(item: Item, sample: Sample, graders: Sequence[Grader]) -> tuple[dict[str, Grade], dict[str, str]]:
+async def _graded(item: Item, sample: Sample, graders: Sequence[Grader]) -> tuple[dict[str, Grade], dict[str, GradingError]]:
     grades: dict[str, Grade] = {}
-    ungraded: dict[str, str] = {}
+    failures: dict[str, GradingError] = {}
     for grader in graders:
         try:
             grades[grader.name] = await grader.grade(item, sample)
         except GradingError as exc:
-            ungraded[grader.name] = f"{exc.fault}: {exc}"
-    return grades, ungraded
+            failures[grader.name] = exc
+    return grades, failures

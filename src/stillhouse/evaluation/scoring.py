@@ -118,8 +118,8 @@ def _scores(rows: Sequence[Answered], graders: Sequence[str], seed: int) -> dict
 def _judging(rows: Sequence[Answered]) -> dict[str, TokenUsage]:
     usage: dict[str, TokenUsage] = {}
     for row in rows:
-        for grade in row.grades.values():
-            usage = added(usage, grade.usage)
+        for spent in (*(grade.usage for grade in row.grades.values()), row.judged_in_vain):
+            usage = added(usage, spent)
     return usage
 
 

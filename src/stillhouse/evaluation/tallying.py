@@ -70,8 +70,8 @@ def _spent(row: Answered) -> Iterable[tuple[str, Spent]]:
                 cached_tokens=cached_tokens((row.sample or {}).get("usage")),
             ),
         )
-    for grade in row.grades.values():
-        for model, tokens in grade.usage.items():
+    for usage in (*(grade.usage for grade in row.grades.values()), row.judged_in_vain):
+        for model, tokens in usage.items():
             yield model, Spent(**tokens.model_dump())
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from stillhouse.artifact import Artifact
 from stillhouse.finetuning.creating import ORGANISATION, Job
 from stillhouse.finetuning.request import Hyperparameters, JobRequest
+from stillhouse.graders.multi import with_one
 from stillhouse.run import FINAL_STATES, Run, RunEvent, RunState
 from stillhouse.stores.base import RunStore
 
@@ -168,7 +169,8 @@ def _shown(request: JobRequest, run: Run) -> dict[str, Any]:
 def _method(request: JobRequest, shown: dict[str, Any]) -> dict[str, Any]:
     way = request.way
     if way.type == "reinforcement" and way.reinforcement is not None:
-        return {"type": "reinforcement", "reinforcement": {"grader": way.reinforcement.grader, "hyperparameters": shown}}
+        grader = with_one(way.reinforcement.grader)
+        return {"type": "reinforcement", "reinforcement": {"grader": grader, "hyperparameters": shown}}
     kind = "dpo" if way.type == "dpo" else "supervised"
     return {"type": kind, kind: {"hyperparameters": shown}}
 
@@ -189,6 +191,8 @@ def _ours(request: JobRequest, run: Run) -> dict[str, Any]:
     way = request.way
     asked = {"distillation": way.distillation.model_dump(mode="json", exclude_unset=True)} if way.distillation is not None else {}
     known: dict[str, Any] = {name: run.spec[name] for name in TOLD if name in run.spec}
+    if way.reinforcement is not None and way.reinforcement.grader.get("type") == "multi":
+        known["grader"] = way.reinforcement.grader
     shown: dict[str, Any] = {"state": run.state, "run": run.id, "step": run.step, "steps": run.steps, "method": way.type}
     return {**shown, **asked, **known}
 

@@ -53,7 +53,9 @@ class ReinforcementHyperparameters(Hyperparameters):
     compute_multiplier: Number = "auto"
     """Answers drawn for each question: 4 times this."""
     eval_interval: Count = "auto"
+    """Kept and shown; there is one round, and its rewards are measured once."""
     eval_samples: Count = "auto"
+    """Answers drawn for each question of the validation file."""
     reasoning_effort: Literal["default", "low", "medium", "high"] | None = None
 
 

@@ -105,6 +105,8 @@ class _Sampling:
         self._path = workspace.settings.runs / run.id / JOURNAL
         self._claim = claim
         self.drawn, self.passed, self.mean = 0, 0, 0.0
+        self.validation: float | None = None
+        """Mean reward of the answers to the validation file's questions."""
 
     @property
     def summary(self) -> str:
@@ -113,7 +115,8 @@ class _Sampling:
     def found(self) -> dict[str, Any]:
         """What was done, as the API tells it."""
         counts = {"drawn": self.drawn, "passed": self.passed, "mean_reward": self.mean}
-        return {"way": "expert iteration", "rounds": 1, **counts}
+        validation = {} if self.validation is None else {"validation_mean_reward": self.validation}
+        return {"way": "expert iteration", "rounds": 1, **counts, **validation}
 
     async def go(self) -> Collected:
         way = self._request.way.reinforcement
@@ -139,10 +142,13 @@ class _Sampling:
 
     def _asks(self, wanted: ReinforcementHyperparameters) -> list[Drawn]:
         multiplier = 1.0 if wanted.compute_multiplier == "auto" else wanted.compute_multiplier
-        count = max(1, round(SAMPLES * multiplier))
-        files: list[tuple[Split, str | None]] = [("train", self._request.training_file), ("valid", self._request.validation_file)]
+        checked = 1 if wanted.eval_samples == "auto" else wanted.eval_samples
+        files: list[tuple[Split, str | None, int]] = [
+            ("train", self._request.training_file, max(1, round(SAMPLES * multiplier))),
+            ("valid", self._request.validation_file, checked),
+        ]
         found = []
-        for split, file_id in files:
+        for split, file_id, count in files:
             for row in () if file_id is None else training_rows(self._filing.path_of(file_id), "reinforcement"):
                 if isinstance(row, Prompt) and file_id is not None:
                     found += [Drawn(row, split, file_id, self._ask(row, number)) for number in range(count)]
@@ -162,21 +168,22 @@ class _Sampling:
 
     async def _graded(self, grader: Grader, drawn: Sequence[Drawn], outcomes: Sequence[Outcome]) -> Collected:
         """The examples whose answer passed. An answer that was cut off by its limit is graded, and learned from if it passes."""
-        collected, total = Collected(given_splits=True), 0.0
+        collected, rewards = Collected(given_splits=True), {"train": list[float](), "valid": list[float](), "test": list[float]()}
         for one, outcome in zip(drawn, outcomes, strict=True):
             grade = await self._grade(grader, one.prompt, outcome)
             if grade is None:
                 collected.left_out("it could not be answered, or graded")
                 continue
-            self.drawn, total = self.drawn + 1, total + grade.score
+            rewards[one.split].append(grade.score)
             if grade.passed and outcome.response is not None and outcome.response.text.strip():
-                self.passed += 1
+                self.passed += one.split == "train"
                 collected.examples.append(_example(one, outcome.response.text))
             else:
                 collected.left_out("it did not pass the grader")
-        if drawn and not self.drawn:
+        self.drawn, self.mean = len(rewards["train"]), _mean(rewards["train"]) or 0.0
+        self.validation = _mean(rewards["valid"])
+        if drawn and not any(rewards.values()):
             raise GradingError(f"None of the {len(drawn)} answers drawn could be graded: {outcomes[0].error or self._fault}")
-        self.mean = total / max(self.drawn, 1)
         return collected
 
     _fault = ""
@@ -189,6 +196,10 @@ class _Sampling:
         except GradingError as exc:
             self._fault = str(exc)
             return None
+
+
+def _mean(rewards: Sequence[float]) -> float | None:
+    return sum(rewards) / len(rewards) if rewards else None
 
 
 def _example(one: Drawn, text: str) -> Example:

@@ -61,6 +61,15 @@ class MultiConfig(GraderConfig):
         return {name: parse_config({"name": name, **each}) for name, each in _named(self.graders)}
 
 
+def with_one(grader: Mapping[str, Any]) -> dict[str, Any]:
+    """A grader's configuration, of a `multi` with its first grader alone: the SDK's type has room for no more."""
+    named = _named(grader.get("graders")) if grader.get("type") == "multi" else []
+    if not named:
+        return dict(grader)
+    name, first = named[0]
+    return {**grader, "graders": {"name": name, **first}}
+
+
 class Multi:
     """The formula's value."""
 

@@ -6,13 +6,12 @@ one that ended leaves no journal, so that the next asks afresh.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
-from stillhouse.apply import Journal, Outcome
+from stillhouse.apply import Journal, Outcome, Remembering
 from stillhouse.artifact import Artifact
 from stillhouse.artifacts import load_manifest
 from stillhouse.chat import ChatModel, Message
@@ -65,14 +64,16 @@ async def evaluate_models(
     prices = load_prices(workspace.settings.prices)
     resolved = {name: _target(workspace, name) for name in models.values()}
     async with AsyncExitStack() as stack:
-        built = [workspace.grader(name, graders.judge, partial(_closed_with, stack, workspace)) for name in graders.names]
         candidates = []
         for role, name in models.items():
             candidate = _candidate(workspace, role, name, resolved[name])
             stack.push_async_callback(candidate.model.close)
             candidates.append(_voting(candidate, graders.names) if plan.samples > 1 else candidate)
         journal = stack.enter_context(Journal(_journal_path(workspace, plan, resolved), Outcome))
-        memory = Memory(seen={outcome.key: outcome for outcome in journal.items()}, keep=journal.add)
+        said = journal.items()
+        judge = _Judges(stack, workspace, said, journal.add)
+        built = [workspace.grader(name, graders.judge, judge) for name in graders.names]
+        memory = Memory(seen={outcome.key: outcome for outcome in said}, keep=journal.add)
         report, rows = await evaluate(plan, candidates, examples, built, prices=prices, memory=memory, progress=progress)
         report = report.model_copy(update={"settings": {**report.settings, "resolved": resolved, "limit": limit}})
         report = keep_report(report, rows, store=workspace.store, put=files(workspace).put)
@@ -138,11 +139,24 @@ def files(workspace: Workspace) -> Files:
     return Files(workspace.settings.files)
 
 
-def _closed_with(stack: AsyncExitStack, workspace: Workspace, name: str) -> ChatModel:
-    """A judge, closed at the end of the evaluation."""
-    model = workspace.chat_model(name)
-    stack.push_async_callback(model.close)
-    return model
+class _Judges:
+    """Judges by name, closed at the end of the evaluation. What one said before the evaluation was killed it says again."""
+
+    def __init__(
+        self, stack: AsyncExitStack, workspace: Workspace, said: Sequence[Outcome], keep: Callable[[Outcome], None]
+    ) -> None:
+        self._stack = stack
+        self._workspace = workspace
+        self._said = said
+        self._keep = keep
+        self._known: dict[str, ChatModel] = {}
+
+    def __call__(self, name: str) -> ChatModel:
+        if name not in self._known:
+            model = self._workspace.chat_model(name)
+            self._stack.push_async_callback(model.close)
+            self._known[name] = Remembering(model, self._said, self._keep)
+        return self._known[name]
 
 
 def _rows_if_kept(workspace: Workspace, report: Report) -> list[Answered]:

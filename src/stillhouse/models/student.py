@@ -59,6 +59,9 @@ class StudentModel:
         self._starting: asyncio.Task[asyncio.subprocess.Process] | None = None
         self._deaths: deque[float] = deque(maxlen=DEATHS_PER_MINUTE)
         self._closed = False
+        self._retired = False
+        self._leaving: set[asyncio.Task[None]] = set()
+        """Listening to children that were let go."""
 
     # -- ChatModel -------------------------------------------------------------------------------------------------------
 
@@ -100,8 +103,12 @@ class StudentModel:
             await asyncio.gather(self._starting, return_exceptions=True)
         if self._process is not None:
             await _end(self._process)
-        if self._reader is not None:
-            await self._reader
+        await asyncio.gather(*self._leaving, *([] if self._reader is None else [self._reader]))
+
+    def retire(self) -> None:
+        """No name leads here any more: the child ends with the last request under way. One that comes late starts it again."""
+        self._retired = True
+        self._let_go()
 
     # -- the child -------------------------------------------------------------------------------------------------------
 
@@ -177,13 +184,27 @@ class StudentModel:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 self._dispatch(await _read(process))
+        if process is not self._process:  # it was let go: nobody waits for it
+            await _end(process)
+            return
         self._process = None
         self._deaths.append(time.monotonic())
         for events in self._tickets.values():  # at once: from the next await on, tickets may be another child's
             events.put_nowait(StreamBrokenError(DIED, status=503))
         await _end(process)
-        if not self._closed and self._process is None:
+        if not (self._closed or self._retired) and self._process is None:
             self._begin()
+
+    def _let_go(self) -> None:
+        """End the child of a retired model that has nothing to do."""
+        if not self._retired or self._taken or self._process is None or self._reader is None:
+            return
+        process, self._process = self._process, None
+        self._leaving.add(self._reader)
+        self._reader.add_done_callback(self._leaving.discard)
+        self._reader = None
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
 
     def _dispatch(self, frame: dict[str, Any]) -> None:
         for fields in frame.get("pieces", ()):
@@ -221,6 +242,7 @@ class StudentModel:
             self._tickets.pop(ticket, None)
             if ended < generation.n and process is not None and process is self._process:
                 _send(process, {"abort": ticket})
+            self._let_go()
 
     def _admit(self, choices: int) -> None:
         if choices > self._capacity:  # waiting would not help
