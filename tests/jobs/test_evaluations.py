@@ -10,7 +10,7 @@ import pytest
 
 from stillhouse.dataset import Dataset
 from stillhouse.errors import StoreError
-from stillhouse.evaluation import Plan
+from stillhouse.evaluation import Plan, keep_report
 from stillhouse.formats.examples import write_dataset_folder
 from stillhouse.grade import Report
 from stillhouse.jobs import evaluations
@@ -36,7 +36,6 @@ async def test_what_a_judge_said_before_a_kill_is_not_asked_again(tmp_path: Path
     (tmp_path / "draft").rename(folder)
     models = {"candidate": Speaker(lambda _: "perhaps"), "judge": Speaker(lambda _: VERDICT, {"prompt_tokens": 9})}
     monkeypatch.setattr(Workspace, "chat_model", lambda _, name: models[name])
-    keep = evaluations.keep_report
 
     def killed(*_: Any, **__: Any) -> Report:
         raise StoreError("the process is gone")
@@ -46,7 +45,7 @@ async def test_what_a_judge_said_before_a_kill_is_not_asked_again(tmp_path: Path
         await evaluated(workspace, draft)
     asked = {name: len(model.requests) for name, model in models.items()}
     assert asked == {"candidate": 6, "judge": 6}
-    monkeypatch.setattr(evaluations, "keep_report", keep)
+    monkeypatch.setattr(evaluations, "keep_report", keep_report)
     report = await evaluated(workspace, draft)
     assert {name: len(model.requests) for name, model in models.items()} == asked
     assert report.results[0].judging["judge"].requests == 6
