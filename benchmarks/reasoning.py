@@ -27,7 +27,7 @@ from stillhouse.artifacts import load_manifest
 from stillhouse.curation.rationales import read_rationales
 from stillhouse.curation.rationales import right as is_right
 from stillhouse.curation.rationales import sieves as kinds
-from stillhouse.curation.rationales.choosing import choose
+from stillhouse.curation.rationales.choosing import Choice, choose
 from stillhouse.curation.rationales.diversity import diversity
 from stillhouse.curation.rationales.preparing import prepare
 from stillhouse.dataset import Dataset
@@ -85,6 +85,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tasks", default=",".join(GENERATORS))
     parser.add_argument("--questions", type=int, default=100, help="to learn from, a task")
     parser.add_argument("--tests", type=int, default=200, help="questions a task")
+    parser.add_argument("--choose", choices=("first", "random"), default="first", help="which D of the right rationales")
+    parser.add_argument("--d", default=",".join(map(str, (0, *RATIONALES))), help="rationales a question; 0: the answer alone")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--batch-size", type=int, default=16)
@@ -122,17 +124,17 @@ async def _explained(work: Path, folder: Path, key: str, options: argparse.Names
     assert not made.left_out, made.left_out
 
 
-def _dataset(work: Path, folder: Path, key: str, d: int) -> tuple[Dataset, dict[str, Any]]:
+def _dataset(work: Path, folder: Path, key: str, d: int, how: Choice = "first") -> tuple[Dataset, dict[str, Any]]:
     """The version with D rationales a question, and how different they are."""
     reading = read_rationales(next(completion_files(folder)), folder)
     sieves = [kinds.complete, kinds.right_answer()]
     workspace = Workspace(Settings(data_dir=work / key / "data"))
     try:
-        made = asyncio.run(import_rationales(workspace, key, [reading], folder, sieves, Making(d=d)))
+        made = asyncio.run(import_rationales(workspace, key, [reading], folder, sieves, Making(d=d, how=how)))
     finally:
         workspace.close()
     right = [each for each in reading.rationales if is_right(each)]
-    taken = choose(right, d)
+    taken = choose(right, d, how)
     texts = {(each.sample, " ".join(each.reasoning.split())) for each in taken}
     return made, {**diversity(taken).model_dump(), "taken": len(taken), "different": len(texts)}
 
@@ -147,9 +149,9 @@ def _runs(work: Path, folder: Path, key: str, options: argparse.Namespace) -> It
     yield _kept(folder / "base.json", lambda: _figures(work, key, first, BASE, role="base"))
     yield _majority(key, options)
     for seed in range(options.seeds):
-        for d in (0, *RATIONALES):
-            dataset, different = _dataset(work, folder, key, d or 1)
-            place = folder / f"runs-{options.steps}" / f"d{d}-seed{seed}"
+        for d in map(int, options.d.split(",")):
+            dataset, different = _dataset(work, folder, key, d or 1, options.choose)
+            place = folder / _batch(options) / f"d{d}-seed{seed}"
             yield _kept(
                 place / "measure.json",
                 lambda d=d, seed=seed, dataset=dataset, different=different, place=place: {
@@ -157,8 +159,14 @@ def _runs(work: Path, folder: Path, key: str, options: argparse.Namespace) -> It
                     **({"diversity": different} if d else {}),
                 },
             )
-        last = folder / f"runs-{options.steps}" / f"d{max(RATIONALES)}-seed{seed}"
-        yield _kept(last / "voted.json", lambda last=last, seed=seed: _voted(work, key, first, last, seed))
+        last = folder / _batch(options) / f"d{max(RATIONALES)}-seed{seed}"
+        if (last / "student").exists():
+            yield _kept(last / "voted.json", lambda last=last, seed=seed: _voted(work, key, first, last, seed))
+
+
+def _batch(options: argparse.Namespace) -> str:
+    """The folder of the runs of one kind."""
+    return f"runs-{options.steps}" + ("" if options.choose == "first" else f"-{options.choose}")
 
 
 def _majority(key: str, options: argparse.Namespace) -> dict[str, Any]:
