@@ -77,6 +77,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "labelling_functions",
         "losses",
         "features",
+        "selectors",
     ),
     "5  verbs: each takes what it needs as arguments": (
         "apply",

@@ -29,6 +29,7 @@ KINDS_APART = {
     "labelling_functions": {"base", "reading"},
     "losses": {"base", "sources"},
     "features": {"base"},
+    "selectors": {"base"},
     "models": {"base"},
     "tasks": {"base", "words"},
     "formats": {"base"},

@@ -171,6 +171,57 @@ def check(ctx: typer.Context, dataset: str, json: JsonFlag = False) -> None:
 
 
 @app.command()
+def report(
+    ctx: typer.Context,
+    dataset: Annotated[str, typer.Argument(help="name, name@version or fingerprint.")],
+    curve: Annotated[bool, typer.Option("--curve/--no-curve", help="Measure how accuracy grows with the data.")] = True,
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", help="Of the curve's students. Default: linear, seconds each.", show_default=False)
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Students of each size.")] = 3,
+    traffic: Annotated[bool, typer.Option("--traffic", help="Are the questions the gateway kept covered, too?")] = False,
+    since: filters.Since = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="SOURCE", help="Are the questions of this dataset or file covered, too?")
+    ] = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="A page of it, with the curve.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """What is in a dataset, what it covers, and how much more of it would help.
+
+    Duplicates, lengths, labels, leaks; whether the questions of test, or of live traffic, are near one that is learned from;
+    and a learning curve, which says what twice as many texts would add.
+    """
+    from stillhouse.cli.data_report import report_tables
+    from stillhouse.cli.watching import asking
+    from stillhouse.files import write_atomic
+    from stillhouse.jobs.data_report import report_data
+    from stillhouse.jobs.data_report_page import page
+    from stillhouse.jobs.learning_curves import QUICK
+    from stillhouse.recipe import load_recipe
+
+    session: Session = ctx.obj
+    wanted = (load_recipe(recipe) if recipe is not None else QUICK) if curve else None
+    stored = filters.completion_query(since=since) if traffic or since is not None else None
+    session.workspace.share()
+    with asking(session) as progress:
+        reporting = report_data(
+            session.workspace,
+            dataset,
+            recipe=wanted,
+            seeds=seeds,
+            traffic=stored,
+            against=against,
+            progress=lambda done, of: progress("students", done, of),
+        )
+        found = asyncio.run(reporting)
+    if html is not None:
+        write_atomic(html, page(found).encode())
+        session.say(f"The page is {html}.")
+    session.emit(found, lambda: report_tables(found))
+
+
+@app.command()
 def export(
     ctx: typer.Context,
     dataset: str,

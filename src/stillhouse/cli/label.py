@@ -26,6 +26,9 @@ class _RunUnlessNamed(TyperGroup):
 
 app = typer.Typer(cls=_RunUnlessNamed, no_args_is_help=True)
 
+SHOWN = 20
+"""Rows of a table; the file has all."""
+
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or the name of the dataset that it makes.")]
 
 
@@ -217,6 +220,69 @@ def prompts(
         why = "the budget is spent" if found.out_of_budget else "nothing new came any more"
         session.say(f"{count - found.made} fewer than wanted: {why}.")
     session.emit(found)
+
+
+@app.command("next")
+def next_(
+    ctx: typer.Context,
+    source: Annotated[str, typer.Argument(help="The pool: a dataset (its train split), or a file of questions.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Chat JSONL that is made; what `label` reads.")],
+    by: Annotated[
+        str | None,
+        typer.Option(
+            help="least_confidence, margin, entropy, disagreement (of a student); k_means, k_center (coverage); random. "
+            "Two joined by +: the second within the best of the first. Default: margin with a student, else k_means.",
+            show_default=False,
+        ),
+    ] = None,
+    student: Annotated[str | None, typer.Option(help="Whose doubts count.", show_default=False)] = None,
+    n: Annotated[int, typer.Option("--n", min=1, help="How many to choose.")] = 100,
+    already: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DATASET", help="What is labelled: neither it nor its like is chosen. Repeatable."),
+    ] = None,
+    embedder: Annotated[
+        str | None, typer.Option(help="An upstream's embedding model. Default: TF-IDF, which needs none.", show_default=False)
+    ] = None,
+    near: Annotated[float, typer.Option(min=0.1, max=1, help="Likeness from which a question says another again.")] = 0.9,
+    seed: Annotated[int, typer.Option(help="Of k_means and random.")] = 0,
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests to the student at a time.")] = 8,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer of the student.")] = 256,
+    json: JsonFlag = False,
+) -> None:
+    """Choose which questions are worth a label next (active learning); label them with: stillhouse label FILE.
+
+    Never one that is labelled already, that valid or test ask, or that another one says again. The same words give the same file.
+    """
+    import asyncio
+
+    from stillhouse.cli.watching import asking
+    from stillhouse.curation.selecting import Wanted
+    from stillhouse.jobs.choosing import choose_next
+    from stillhouse.transcript import message_text
+
+    session: Session = ctx.obj
+    wanted = Wanted(by=by or ("k_means" if student is None else "margin"), n=n, seed=seed, near=near)
+    with asking(session) as progress:
+        choosing = choose_next(
+            session.workspace,
+            source,
+            out,
+            wanted,
+            student=student,
+            already=already or (),
+            embedder=embedder,
+            concurrency=concurrency,
+            max_tokens=max_tokens,
+            progress=lambda done, of: progress(student or "", done, of),
+        )
+        found = asyncio.run(choosing)
+    left_out = ", ".join(f"{count} {reason}" for reason, count in found.left_out.items()) or "none"
+    session.say(f"{len(found.chosen)} of {found.pool:,} questions in {out}, by {found.by}. Left out before: {left_out}.")
+    table = new_table(">score", "question", "why")
+    for each in found.chosen[:SHOWN]:
+        table.add_row(f"{each.score:.3f}", plain(message_text(each.messages[-1])[:80]), plain(each.reason))
+    session.emit(found, lambda: table)
 
 
 def _label(session: Session, wish: Wish, *, detach: bool) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, Group
     from rich.table import Table
 
     from stillhouse.workspace import Workspace
@@ -47,7 +47,7 @@ class Session:
         if self._workspace is not None:
             self._workspace.close()
 
-    def emit(self, value: Any, table: Callable[[], Table] | None = None) -> None:
+    def emit(self, value: Any, table: Callable[[], Table | Group] | None = None) -> None:
         """The command's result: JSON with `--json`; else the table, or the value's fields line by line."""
         if self.json:
             self.emit_json(value)
