@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FEWEST = 4
 """Sizes that a law of three numbers needs at least."""
 RESAMPLES = 1000
-EXPONENTS = (0.02, 3.0, 150)
+EXPONENTS = (0.05, 2.0, 200)
 """From, to and how many are tried."""
 WORTHWHILE = 0.005
 """Half a point: a doubling that adds less is not called worth it."""
