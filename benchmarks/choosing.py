@@ -1,9 +1,9 @@
-"""Does it matter which texts are labelled? Active learning on Banking77 with its labels hidden: who needs fewest for which accuracy.
+"""Does it matter which texts are labelled? Active learning on Banking77, its labels hidden: who needs fewest for an accuracy.
 
-`python benchmarks/choosing.py` (../shared/data, skipped without it) simulates it: 500 texts of the train file are labelled, drawn by
-chance and the same for every selector of a seed; a linear student learns from them; a selector picks 500 more of the rest, whose
-labels are looked up; and so on up to 3,000. Three seeds; accuracy on the test file, which no selector sees. Prints one JSON
-object, and a table on stderr. `--by margin --seeds 1` for a part of it.
+`python benchmarks/choosing.py` (../shared/data, skipped without it) simulates it: 500 texts of the train file are labelled, drawn
+by chance and the same for every selector of a seed; a linear student learns from them; a selector picks 500 more of the rest,
+whose labels are looked up; and so on up to 3,000. Three seeds; accuracy on the test file, which no selector sees. Every point is
+said on stderr as it is there, and one JSON object at the end. `--by margin --seeds 1` for a part of it.
 """
 
 from __future__ import annotations
