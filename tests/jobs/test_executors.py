@@ -56,6 +56,16 @@ def test_a_worker_that_is_hurried_stops(bench: Bench, executor: Executor) -> Non
     executor.kill(bench.look(run))
 
 
+def test_a_cancelled_worker_takes_no_step_after_the_one_that_it_is_at(bench: Bench, executor: Executor) -> None:
+    bench.allow(3)
+    run = begun(bench, executor, "count", steps=1_000_000, allowed=str(bench.allowed))
+    bench.until_step(run, 3)
+    assert queue.cancel(bench.store, bench.settings, run).state == "cancelling"
+    bench.allow(1_000_000)  # thousands of steps are between two of its looks at the store
+    bench.until_state(run, "cancelled")
+    assert bench.trace(run)[3:] in ([], [(1, 4)])
+
+
 def test_a_worker_that_is_killed_is_gone(bench: Bench, executor: Executor) -> None:
     run = begun(bench, executor, "deaf")
     bench.until_step(run, 1)
