@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cli_reference import DOCUMENT, heading, verbs
+from cli_reference import DOCUMENT, document, heading, verbs
 
 VERBS = dict(verbs())
 NOT_YET = {"import openai", "import langfuse", "import litellm", "import promptfoo"}
@@ -17,6 +17,10 @@ NOT_YET = {"import openai", "import langfuse", "import litellm", "import promptf
 def test_a_verb_is_in_the_reference(name: str) -> None:
     headings = DOCUMENT.read_text(encoding="utf-8").splitlines()
     assert heading(name) in headings, f"docs/cli.md lacks '{name}': run python scripts/cli_reference.py"
+
+
+def test_the_reference_is_what_the_commands_say() -> None:
+    assert DOCUMENT.read_text(encoding="utf-8") == document(), "docs/cli.md is old: run python scripts/cli_reference.py"
 
 
 @pytest.mark.parametrize("name", sorted(VERBS.keys() - NOT_YET))

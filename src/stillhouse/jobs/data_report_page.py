@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from html import escape
 
 from stillhouse.curation.covering import Coverage
@@ -109,7 +110,7 @@ def _drawn(curve: LearningCurve) -> str:
     return "".join([*drawn, "</svg>"])
 
 
-def _table(header: tuple[str, ...], rows: list[tuple[object, ...]] | list[tuple[str, int]]) -> str:
+def _table(header: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> str:
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
     body = "".join("<tr>" + "".join(f"<td>{escape(_cell(cell))}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><tr>{head}</tr>{body}</table>" if header else f"<table>{body}</table>"
