@@ -338,12 +338,13 @@ def test_an_answer_that_is_preferred(client: openai.OpenAI) -> None:
 def test_expert_iteration_learns_from_what_passes(client: openai.OpenAI) -> None:
     question = "Adira flips the coin. Is the coin still heads up?"
     rows = [{"messages": [{"role": "user", "content": f"A coin is heads up. {question}"}], "gold": "answer"} for _ in range(3)]
+    other = {**rows[0], "messages": [{"role": "user", "content": f"A coin is heads up. Adira leaves it alone. {question}"}]}
     grader: Any = {"type": "string_check", "name": "g", "input": "{{sample.output_text}}", "reference": "{{item.gold}}",
                    "operation": "like"}  # fmt: skip
     job = client.fine_tuning.jobs.create(
         model="builtin:teacher",
         training_file=upload(client, rows),
-        validation_file=upload(client, rows[:1]),
+        validation_file=upload(client, [other]),
         method={"type": "reinforcement", "reinforcement": {"grader": grader, "hyperparameters": {"n_epochs": 1}}},
         seed=1,
     )
