@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from html import escape
 
+from stillhouse.charts import Line, Panel, Point, svg
 from stillhouse.curation.covering import Coverage
 from stillhouse.curation.describing import Description
 from stillhouse.evaluation.learning_curves import LearningCurve
+from stillhouse.grade import Interval
 from stillhouse.jobs.data_report import DataReport
 
-WIDTH, HEIGHT, LEFT, BELOW = 640, 300, 56, 36
-"""Of the drawing, and of its margins, in its own units."""
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#1a1a1a;background:#fff}
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse}
 th,td{text-align:right;padding:.25rem .7rem;border-bottom:1px solid #d9dde3;font-variant-numeric:tabular-nums}
 th:first-child,td:first-child{text-align:left}svg{max-width:100%;height:auto}
-svg text{font:12px system-ui,sans-serif;fill:currentColor}
 @media(prefers-color-scheme:dark){body{color:#e8e8e8;background:#15181c}th,td{border-color:#333a43}}
 """
 
@@ -83,31 +81,14 @@ def _curve(curve: LearningCurve) -> list[str]:
 
 
 def _drawn(curve: LearningCurve) -> str:
-    """Accuracy over the number of texts, which grows by doublings from left to right."""
-    last = curve.doubled.n if curve.doubled is not None else curve.points[-1].n
-    first = min(curve.points[0].n, last - 1)
-    low = math.floor(min(point.accuracy.low for point in curve.points) * 10) / 10
+    lines = [Line(name="measured", points=tuple(_point(each.n, each.accuracy) for each in curve.points))]
+    if curve.doubled is not None:
+        lines.append(Line(name="expected of twice as many", points=(_point(curve.doubled.n, curve.doubled.accuracy),)))
+    return svg([Panel(title=curve.student, x_label="texts learned from", lines=tuple(lines))])
 
-    def x(n: float) -> float:
-        return LEFT + (WIDTH - 2 * LEFT) * math.log(n / first) / math.log(last / first)
 
-    def y(accuracy: float) -> float:
-        return 12 + (HEIGHT - BELOW - 12) * (1 - accuracy) / (1 - low)
-
-    drawn = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(curve.words, quote=True)}">']
-    for tenth in range(round(low * 10), 11):
-        drawn.append(f'<path d="M{LEFT} {y(tenth / 10):.1f}H{WIDTH - LEFT}" stroke="#8888" fill="none"/>')
-        drawn.append(f'<text x="{LEFT - 6}" y="{y(tenth / 10) + 4:.1f}" text-anchor="end">{tenth * 10} %</text>')
-    for point in curve.points:
-        drawn.append(f'<path d="M{x(point.n):.1f} {y(point.accuracy.low):.1f}V{y(point.accuracy.high):.1f}" stroke="#2b6cb0"/>')
-        drawn.append(f'<circle cx="{x(point.n):.1f}" cy="{y(point.accuracy.value):.1f}" r="3.5" fill="#2b6cb0"/>')
-        drawn.append(f'<text x="{x(point.n):.1f}" y="{HEIGHT - 12}" text-anchor="middle">{point.n:,}</text>')
-    if curve.law is not None and curve.doubled is not None:
-        sizes = [first * (last / first) ** (step / 60) for step in range(61)]
-        line = "L".join(f"{x(n):.1f} {y(max(low, 1 - curve.law.error(n))):.1f}" for n in sizes)
-        drawn.append(f'<path d="M{line}" stroke="#2b6cb0" stroke-dasharray="5 4" fill="none"/>')
-        drawn.append(f'<text x="{x(last):.1f}" y="{HEIGHT - 12}" text-anchor="middle">{last:,}?</text>')
-    return "".join([*drawn, "</svg>"])
+def _point(n: int, accuracy: Interval) -> Point:
+    return Point(x=n, y=accuracy.value, low=accuracy.low, high=accuracy.high)
 
 
 def _table(header: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> str:
