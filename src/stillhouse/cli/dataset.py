@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stillhouse.cli import filters
+from stillhouse.cli.dataset_tables import examples_table, lines_table, made_table, short_name
 from stillhouse.cli.output import JsonFlag, Session, new_table, when
 from stillhouse.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from stillhouse.curation import Options, Version
     from stillhouse.dataset import Dataset, Example
 
@@ -121,7 +120,7 @@ def list_(
     table = new_table("name", "version", ">train", ">valid", ">test", "teachers", "made")
     for dataset in datasets:
         counts = (f"{dataset.counts.get(split, 0):,}" for split in ("train", "valid", "test"))
-        table.add_row(dataset.name, _short(dataset), *counts, ", ".join(dataset.teachers) or "-", when(dataset.created))
+        table.add_row(dataset.name, short_name(dataset), *counts, ", ".join(dataset.teachers) or "-", when(dataset.created))
     session.emit(datasets, lambda: table)
 
 
@@ -137,7 +136,7 @@ def show(
     found = session.workspace.dataset(dataset)
     if rows:
         examples = _examples(session, found, rows)
-        session.emit(examples, lambda: _examples_table(examples))
+        session.emit(examples, lambda: examples_table(examples))
     else:
         session.emit(found)
 
@@ -150,7 +149,7 @@ def diff(ctx: typer.Context, before: str, after: str, json: JsonFlag = False) ->
     session: Session = ctx.obj
     first, second = (session.workspace.dataset(name) for name in (before, after))
     found = curation.diff(_examples(session, first), _examples(session, second))
-    table = new_table(f"{first.name} {_short(first)} -> {second.name} {_short(second)}", ">rows")
+    table = new_table(f"{first.name} {short_name(first)} -> {second.name} {short_name(second)}", ">rows")
     for word in ("added", "removed", "changed", "moved"):
         table.add_row(word, f"{len(getattr(found, word)):,}")
     table.add_row("same", f"{found.same:,}")
@@ -165,7 +164,7 @@ def check(ctx: typer.Context, dataset: str, json: JsonFlag = False) -> None:
     session: Session = ctx.obj
     found = session.workspace.dataset(dataset)
     problems = curation.check(found, session.workspace.dataset_folder(found.fingerprint))
-    session.emit({"dataset": found.fingerprint, "problems": problems}, lambda: _lines(problems or ["Nothing is wrong."]))
+    session.emit({"dataset": found.fingerprint, "problems": problems}, lambda: lines_table(problems or ["Nothing is wrong."]))
     if problems:
         raise typer.Exit(CHECK_FAILED)
 
@@ -247,7 +246,7 @@ def export(
     kind = FORMATS.resolve(format_)
     manifest = export_dataset(found, rows, kind(bom=True) if bom else kind(), out, name=format_)
     session.say(f"{found.name} is in {out}: {', '.join(manifest['files'])}.")
-    session.emit({"folder": str(out), **manifest}, lambda: _lines(manifest["files"]))
+    session.emit({"folder": str(out), **manifest}, lambda: lines_table(manifest["files"]))
 
 
 def _options(split: str, seed: int, near_duplicates: str, near_leaks: str, drop_leaks: bool, allow_leaks: int) -> Options:
@@ -277,19 +276,8 @@ def _save(session: Session, version: Version) -> None:
     from stillhouse.curation import save
 
     dataset = save(version, session.workspace.dataset_folder, session.workspace.store)
-    session.emit(dataset, lambda: _made_table(dataset))
-    session.say(f"Train on it with: stillhouse train run RECIPE --dataset {dataset.name}@{_short(dataset)}")
-
-
-def _made_table(dataset: Dataset) -> Table:
-    table = new_table(f"{dataset.name} {_short(dataset)}", ">rows")
-    for split, count in dataset.counts.items():
-        table.add_row(split, f"{count:,}")
-    for reason, count in sorted(dataset.removed.items(), key=lambda item: -item[1]):
-        table.add_row(f"left out: {reason}", f"{count:,}")
-    if dataset.waived_leaks:
-        table.add_row("leaking pairs accepted", f"{dataset.waived_leaks:,}")
-    return table
+    session.emit(dataset, lambda: made_table(dataset))
+    session.say(f"Train on it with: stillhouse train run RECIPE --dataset {dataset.name}@{short_name(dataset)}")
 
 
 def _tell_quarantined(session: Session, rows: list[tuple[str, int, str]], shown: int = 10) -> None:
@@ -305,30 +293,3 @@ def _examples(session: Session, dataset: Dataset, limit: int | None = None) -> l
 
     folder = session.workspace.dataset_folder(dataset.fingerprint)
     return [example for split in SPLITS for example in read_examples(folder, split)[:limit]]
-
-
-def _examples_table(examples: list[Example]) -> Table:
-    from rich.text import Text
-
-    from stillhouse.transcript import message_text
-
-    table = new_table("split", "question", "answer", "source")
-    for example in examples:
-        question = message_text(example.messages[-1]) if example.messages else ""
-        cells = (example.split, question[:200], example.answer[:200], example.source or "-")
-        table.add_row(*(Text(cell) for cell in cells))
-    return table
-
-
-def _lines(lines: list[str]) -> Table:
-    from rich.text import Text
-
-    table = new_table("")
-    table.show_header = False
-    for line in lines:
-        table.add_row(Text(line))
-    return table
-
-
-def _short(dataset: Dataset) -> str:
-    return dataset.fingerprint.removeprefix("sha256:")[:12]

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from stillhouse.cli.label_runs import ask, say_estimate
 from stillhouse.cli.output import JsonFlag, Session, new_table, plain
-
-if TYPE_CHECKING:
-    from stillhouse.jobs.estimating import Estimate
-    from stillhouse.jobs.labels import Wish
-    from stillhouse.run import Run
 
 
 class _RunUnlessNamed(TyperGroup):
@@ -85,9 +81,9 @@ def run_(
         batch=batch,
     )
     if estimate:
-        _say_estimate(session, wish)
+        say_estimate(session, wish)
     else:
-        _label(session, wish, detach=detach)
+        ask(session, wish, detach=detach)
 
 
 @app.command("classify")
@@ -166,7 +162,7 @@ def retry(
     wish = wish_of(session.workspace, run)
     count = ask_again(session.workspace, wish, unusable=unusable)
     session.say(f"{count} questions are asked again.")
-    _label(session, wish, detach=detach)
+    ask(session, wish, detach=detach)
 
 
 @app.command()
@@ -283,57 +279,3 @@ def next_(
     for each in found.chosen[:SHOWN]:
         table.add_row(f"{each.score:.3f}", plain(message_text(each.messages[-1])[:80]), plain(each.reason))
     session.emit(found, lambda: table)
-
-
-def _label(session: Session, wish: Wish, *, detach: bool) -> None:
-    from stillhouse.cli.watching import watch_labelling
-    from stillhouse.jobs import queue
-    from stillhouse.jobs.labels import plan_labelling
-
-    workspace = session.workspace
-    run = queue.submit(workspace.store, workspace.settings, plan_labelling(workspace, wish))
-    queue.begin(workspace.store, workspace.settings, run)
-    session.say(f"Run {run.id} has started.")
-    if detach:
-        session.emit(workspace.store.run(run.id))
-    else:
-        _say_end(session, watch_labelling(session, run.id))
-
-
-def _say_end(session: Session, run: Run) -> None:
-    if run.state != "succeeded":
-        session.say(f"Run {run.id} is {run.state}. {run.error or ''} What was answered is kept: the same command goes on.")
-        session.emit(run)
-        raise typer.Exit(0 if run.state in {"paused", "cancelled"} else 1)
-    dataset = session.workspace.dataset(str(run.result["dataset"]))
-    removed = ", ".join(f"{count} {reason}" for reason, count in dataset.removed.items()) or "nothing"
-    examples = sum(dataset.counts.values())
-    session.say(f"Dataset {dataset.name} {dataset.fingerprint[:19]}: {examples:,} examples. Left out: {removed}.")
-    standing = run.result["standing"]
-    if run.result["unasked"]:
-        session.say(f"{run.result['unasked']:,} are not asked: the budget is spent. The same command with a larger one goes on.")
-    if any(standing["failed"].values()):
-        session.say(f"Dead letters: stillhouse label dead {run.id}   Ask them again: stillhouse label retry {run.id}")
-    labelling = {"run": run.id, "unasked": run.result["unasked"], **standing}
-    session.emit({**dataset.model_dump(mode="json"), "labelling": labelling} if session.json else dataset)
-
-
-def _say_estimate(session: Session, wish: Wish) -> None:
-    from stillhouse.jobs.estimating import estimate
-
-    found = estimate(session.workspace, wish)
-    session.emit(found, lambda: _estimate_table(found))
-
-
-def _estimate_table(found: Estimate) -> Any:
-    most = "nobody knows: say --max-tokens" if found.answer_tokens_most is None else f"{found.answer_tokens_most:,}"
-    price = "no price by tokens" if found.prompt_cost is None else f"{found.prompt_cost:,.2f} {found.currency}"
-    table = new_table("", "about", "at most")
-    table.add_row("questions", f"{found.questions:,}", "")
-    table.add_row("requests to make", f"{found.requests:,}", "")
-    table.add_row("answered already", f"{found.answered:,}", "")
-    table.add_row("tokens of prompts", f"{found.prompt_tokens:,}", f"{found.prompt_tokens_most:,}")
-    table.add_row("tokens of answers", "", most)
-    table.add_row("prompts cost", price, "")
-    table.add_row("all of it costs", "", "-" if found.cost_most is None else f"{found.cost_most:,.2f} {found.currency}")
-    return table
