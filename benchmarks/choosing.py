@@ -75,22 +75,18 @@ async def curve(by: str, pool: list[Example], test: list[Example], seed: int) ->
 
 
 def summary(of_seeds: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Over seeds: mean and spread of the accuracy, and how many labels had been seen."""
+    """Over seeds: the mean accuracy and each one's, the first one's interval, how many labels had been seen."""
     found = []
     for points in zip(*of_seeds, strict=True):
         values = [point["right"] / point["of"] for point in points]
-        interval = share(sum(point["right"] for point in points), sum(point["of"] for point in points))
+        alone = share(points[0]["right"], points[0]["of"])
         found.append(
             {
                 "n": points[0]["n"],
                 "accuracy": statistics.mean(values),
                 "seeds": values,
-                "one_seeds_interval": [
-                    share(points[0]["right"], points[0]["of"]).low,
-                    share(points[0]["right"], points[0]["of"]).high,
-                ],
+                "first_seeds_interval": [alone.low, alone.high],
                 "labels": statistics.mean(point["labels"] for point in points),
-                "pooled": [interval.low, interval.high],
             }
         )
     return found

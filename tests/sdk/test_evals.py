@@ -1,129 +1,41 @@
-"""The official SDK's evals, runs and output items against the real server, its queue and its workers; strict validation is on.
-
-The questions are sums. The teacher is always right, the student errs where a sum ends in 5 or 0, the judge knows which is which.
-"""
+"""The official SDK's evals, runs and output items against the real server, its queue and its workers; strict validation is on."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import signal
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
-from openai.types.evals import RunCreateResponse, RunRetrieveResponse
+from openai.types.evals import RunRetrieveResponse
 
 from stillhouse.settings import Settings
 from stillhouse.stores.opening import open_store
-from tests.fakes.server import LiveServer, add_upstream
-from tests.fakes.speaking import SpeakingUpstream, last_text
-
-DEADLINE_SECONDS = 120.0
-ENDED = ("completed", "failed", "canceled")
-SCHEMA = {"type": "object", "properties": {"q": {"type": "string"}, "a": {"type": "string"}}, "required": ["q", "a"]}
-CUSTOM: Any = {"type": "custom", "item_schema": SCHEMA, "include_sample_schema": True}
-RIGHT: Any = {
-    "type": "string_check", "name": "right", "input": "{{sample.output_text}}", "reference": "{{item.a}}", "operation": "eq"
-}  # fmt: skip
-CRITERIA: list[Any] = [
+from tests.fakes.server import LiveServer
+from tests.fakes.speaking import SpeakingUpstream
+from tests.sdk.sums import (
+    CRITERIA,
+    CUSTOM,
+    ENDED,
     RIGHT,
-    {
-        "type": "text_similarity", "name": "near", "input": "{{sample.output_text}}", "reference": "{{item.a}}",
-        "evaluation_metric": "fuzzy_match", "pass_threshold": 0.5,
-    },
-    {
-        "type": "label_model", "name": "label", "model": "judge", "labels": ["good", "bad"], "passing_labels": ["good"],
-        "input": [{"role": "user", "content": "{{item.q}} {{sample.output_text}}"}],
-    },
-    {
-        "type": "score_model", "name": "score", "model": "judge", "pass_threshold": 0.6,
-        "input": [{"role": "user", "content": {"type": "input_text", "text": "{{item.q}} {{sample.output_text}}"}}],
-    },
-]  # fmt: skip
-SAME: Any = {**RIGHT, "name": "same", "reference": "{{item.output_text}}"}
-TEMPLATE: Any = {"type": "template", "template": [{"role": "user", "content": "{{item.q}}"}]}
+    SAME,
+    SCHEMA,
+    asking,
+    client,
+    ended,
+    item,
+    question,
+    server,
+    start,
+    until,
+    upstream,
+)
 
-
-def question(number: int) -> str:
-    return f"What is {number} plus {number + 3}?"
-
-
-def item(number: int) -> dict[str, Any]:
-    return {"q": question(number), "a": str(2 * number + 3)}
-
-
-def says(body: dict[str, Any]) -> str:
-    words = last_text(body).replace("?", " ").split()
-    numbers = [int(word) for word in words if word.isdecimal()]
-    total = sum(numbers[:2])
-    if body["model"] == "judge":
-        good = str(total) in words[-4:]
-        wants = body["response_format"]["json_schema"]["schema"]["properties"]
-        if "winner" in wants:
-            return json.dumps({"reasoning": "added up", "winner": better_of(last_text(body))})
-        return json.dumps(
-            {"reasoning": "added up", **({"score": float(good)} if "score" in wants else {"label": "good" if good else "bad"})}
-        )
-    return str(total + (body["model"] == "student" and total % 5 == 0))
-
-
-def better_of(shown: str) -> str:
-    """Which of the two answers that a pairwise judge sees is the sum of the question's numbers."""
-    numbers = [int(number) for number in re.findall(r"(?<![\w])\d+(?![\w])", shown)]
-    right = [answer == sum(numbers[:2]) for answer in numbers[2:4]]
-    return "tie" if right[0] == right[1] else "first" if right[0] else "second"
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[SpeakingUpstream]:
-    with SpeakingUpstream(says) as upstream:
-        yield upstream
-
-
-@pytest.fixture(scope="module")
-def server(upstream: SpeakingUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    data_dir: Path = tmp_path_factory.mktemp("evals") / "data"
-    add_upstream(data_dir, upstream.base_url, "teacher", "student", "judge")
-    with LiveServer(data_dir) as server:
-        yield server
-
-
-@pytest.fixture
-def client(server: LiveServer) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=server.url, api_key="none", _strict_response_validation=True, max_retries=0) as client:
-        yield client
-
-
-def until(client: openai.OpenAI, run: RunCreateResponse, done: Callable[[RunRetrieveResponse], bool]) -> RunRetrieveResponse:
-    """Ask until it is so: another process does it."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while True:
-        found = client.evals.runs.retrieve(run.id, eval_id=run.eval_id)
-        if done(found):
-            return found
-        assert time.monotonic() < deadline, found
-        time.sleep(0.05)
-
-
-def ended(client: openai.OpenAI, run: RunCreateResponse) -> RunRetrieveResponse:
-    return until(client, run, lambda found: found.status in ENDED)
-
-
-def start(client: openai.OpenAI, eval_id: str, data_source: Any, **more: Any) -> RunCreateResponse:
-    return client.evals.runs.create(eval_id, data_source=data_source, **more)
-
-
-def asking(model: str, count: int, **more: Any) -> Any:
-    content = [{"item": item(number)} for number in range(count)]
-    source = {"type": "file_content", "content": content}
-    return {"type": "completions", "model": model, "source": source, "input_messages": TEMPLATE, **more}
+__all__ = ["client", "server", "upstream"]
 
 
 def test_an_eval_is_made_read_changed_listed_and_deleted(client: openai.OpenAI) -> None:
@@ -351,61 +263,6 @@ def test_ours_come_back_as_something_the_sdk_knows(client: openai.OpenAI) -> Non
     source: Any = {"type": "jsonl", "source": {"type": "file_content", "content": content}}
     run = ended(client, client.evals.runs.create(made.id, data_source=source))
     assert (run.status, run.result_counts.passed) == ("completed", 1), run
-
-
-BAD: list[tuple[dict[str, Any], str]] = [
-    ({"data_source_config": {"type": "nothing"}}, "data_source_config"),
-    ({"data_source_config": {"type": "custom"}}, "data_source_config.item_schema"),
-    ({"data_source_config": {"type": "custom", "item_schema": {"type": "nothing"}}}, "data_source_config.item_schema"),
-    ({"testing_criteria": []}, "testing_criteria"),
-    ({"testing_criteria": [RIGHT, {**RIGHT, "operation": "is"}]}, "testing_criteria.1.operation"),
-    ({"testing_criteria": [{"type": "nothing", "name": "x"}]}, "testing_criteria.0.type"),
-    ({"testing_criteria": [{**RIGHT, "reference": "{{itme.a}}"}]}, "testing_criteria.0.reference"),
-    (
-        {"testing_criteria": [{key: CRITERIA[1][key] for key in CRITERIA[1] if key != "pass_threshold"}]},
-        "testing_criteria.0.pass_threshold",
-    ),
-    (
-        {"testing_criteria": [{"type": "python", "name": "p", "source": "def grade(:", "pass_threshold": 1}]},
-        "testing_criteria.0",
-    ),
-    ({"metadata": {"k": "v" * 513}}, "metadata.k"),
-]
-
-
-@pytest.mark.parametrize(("changes", "param"), BAD)
-def test_an_eval_that_cannot_be_is_refused_where_it_is_wrong(client: openai.OpenAI, changes: dict[str, Any], param: str) -> None:
-    wish: dict[str, Any] = {"data_source_config": CUSTOM, "testing_criteria": [RIGHT], **changes}
-    with pytest.raises(openai.BadRequestError) as refused:
-        client.evals.create(**wish)
-    assert refused.value.param == param, refused.value.message
-
-
-BAD_RUNS: list[tuple[dict[str, Any], str]] = [
-    ({"type": "nothing"}, "data_source"),
-    ({"model": "nobody"}, "data_source.model"),
-    ({"source": {"type": "file_id", "id": "file-none"}}, "data_source.source.id"),
-    ({"source": {"type": "file_content", "content": []}}, "data_source.source.content"),
-    ({"source": {"type": "file_content", "content": [{"item": item(1)}, {"item": {"q": 3, "a": "x"}}]}},
-     "data_source.source.content.1.item.q"),
-    ({"source": {"type": "file_content", "content": [{"sample": {}}]}}, "data_source.source.content.0.item"),
-    ({"input_messages": {"type": "template", "template": [{"role": "robot", "content": "x"}]}},
-     "data_source.input_messages.template.0.role"),
-    ({"input_messages": {"type": "item_reference", "item_reference": "sample.x"}}, "data_source.input_messages.item_reference"),
-    ({"sampling_params": {"temperature": "hot"}}, "data_source.sampling_params.temperature"),
-    ({"model": None}, "data_source.model"),
-]  # fmt: skip
-
-
-def test_a_run_that_cannot_be_is_refused_where_it_is_wrong(client: openai.OpenAI) -> None:
-    made = client.evals.create(data_source_config=CUSTOM, testing_criteria=[RIGHT])
-    for changes, param in BAD_RUNS:
-        with pytest.raises(openai.BadRequestError) as refused:
-            start(client, made.id, {**asking("teacher", 2), **changes})
-        assert refused.value.param == param, refused.value.message
-    assert client.evals.runs.list(made.id).data == []
-    with pytest.raises(openai.NotFoundError):
-        client.evals.runs.create("eval-none", data_source=asking("teacher", 2))
 
 
 def test_a_run_is_cancelled_at_once_and_keeps_what_it_has(client: openai.OpenAI, upstream: SpeakingUpstream) -> None:

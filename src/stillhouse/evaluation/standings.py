@@ -19,8 +19,6 @@ from stillhouse.records import Record
 
 ROLES = ("teacher", "student", "answer-only", "few-shot", "zero-shot", "base", "majority", "random")
 """In the order of a table; others follow them."""
-_T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
-"""Student's t, 0.975 quantile, for 1 to 10 degrees of freedom."""
 
 
 class Measure(Record):
@@ -95,9 +93,9 @@ def of_runs(shares: Sequence[float], n: int) -> Interval:
     single = share(round(mean * n), n)
     if len(shares) < 2:
         return single
-    freedom = len(shares) - 1
-    t = _T_975[freedom - 1] if freedom <= len(_T_975) else Z_95 + 2.6 / freedom
-    half = t * statistics.stdev(shares) / math.sqrt(len(shares))
+    from scipy.special import stdtrit  # slow to import, and needed here alone
+
+    half = float(stdtrit(len(shares) - 1, 0.975)) * statistics.stdev(shares) / math.sqrt(len(shares))
     low, high = min(single.low, mean - half), max(single.high, mean + half)
     return Interval(value=mean, low=max(0.0, min(low, mean)), high=min(1.0, max(high, mean)))
 

@@ -83,8 +83,3 @@ def _softened(example: Example, shares: dict[str, float]) -> list[Example]:
         )
         for label, share in likely.items()
     ]
-
-
-def _reference(example: Example) -> str | None:
-    """The right label, where the source brought it along."""
-    return example.reference or example.answer or None
