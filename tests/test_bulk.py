@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,6 +58,34 @@ async def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
     assert (len(counts.done), counts.completed, counts.failed) == (60, 48, 12)
     assert counts.usage == BatchUsage(input_tokens=120, output_tokens=180)
     assert sum(asked.values()) == 60 + 25 - kept and max(asked.values()) == 2
+
+
+async def test_an_answer_that_is_being_written_when_it_is_cancelled_is_kept_and_counted(tmp_path: Path) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(Journal[Answer]):
+        def add(self, item: Answer) -> None:
+            begun.set()
+            go_on.wait()
+            super().add(item)
+
+    async def ask(request: BatchRequest) -> Answer:
+        return answer_to(request)
+
+    counts = Counts()
+    with Slow(tmp_path / "j", Answer) as journal:
+        asking = asyncio.create_task(answer_all(requests(9), ask, journal, counts, concurrency=1))
+        await asyncio.to_thread(begun.wait)
+        asking.cancel()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        ended_early = asking.done()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert not ended_early
+        assert Counts.of(answers(journal)) == counts
+        assert len(counts.done) == 1
 
 
 def read(lines: Iterable[bytes]) -> list[dict[str, object]]:

@@ -142,8 +142,12 @@ async def answer_all(
     async def work() -> None:
         for request in left:
             answer = await ask(request)
-            await asyncio.to_thread(journal.add, answer)
-            counts.add(answer)
+            writing = asyncio.ensure_future(asyncio.to_thread(journal.add, answer))
+            try:
+                await asyncio.shield(writing)
+            finally:  # cancelled, too: a thread cannot be, and whoever reads the journal next must find what it writes
+                await writing
+                counts.add(answer)
 
     await together([work() for _ in range(max(1, concurrency))])
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from contextlib import suppress
 
 import numpy as np
+import orjson
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,6 +72,15 @@ def test_a_damaged_block_is_read_or_refused_and_nothing_else(data: st.DataObject
     for damaged in (bytes(content), bytes(content[:cut])):
         with suppress(StoreError):
             read_block(damaged)
+
+
+@pytest.mark.parametrize("header", [{}, [], {"entries": 3}, {"entries": [1]}, {"entries": [[1, 2]]}])
+def test_a_header_without_examples_is_refused(header: object) -> None:
+    packed = zstandard.compress(orjson.dumps(header))
+    magic = write_block(sample())[:8]
+    for read in (read_block, read_entries):
+        with pytest.raises(StoreError):
+            read(magic + struct.pack("<I", len(packed)) + packed)
 
 
 def test_lengths_that_do_not_add_up_are_refused() -> None:

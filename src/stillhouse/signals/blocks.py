@@ -160,8 +160,11 @@ def _header(data: Buffer) -> tuple[dict[str, Any], int]:
 
 
 def _entries(header: Mapping[str, Any]) -> tuple[Entry, ...]:
-    found: Sequence[Any] = header["entries"]
-    return tuple(Entry(example=example, content=content, rows=rows) for example, content, rows in found)
+    try:
+        found: Sequence[Any] = header["entries"]
+        return tuple(Entry(example=example, content=content, rows=rows) for example, content, rows in found)
+    except (KeyError, TypeError, ValueError) as exc:
+        raise StoreError(f"A block of the teacher's cache names no examples: {exc}.") from exc
 
 
 def _aligned(offset: int) -> int:
