@@ -1,10 +1,12 @@
 """Write the measured lines of docs/methods.md from the benchmarks' own figures, so that no number there is typed by hand.
 
-    python benchmarks/decoders.py --methods all --json > docs/measured/decoders.json      (encoders, t5 alike)
+    python benchmarks/decoders.py --json > docs/measured/decoders.json      (encoders, t5 alike)
+    python benchmarks/decoders.py --methods all --seeds 1 --json > docs/measured/decoders-all.json
     python scripts/measured.py            rewrite the blocks between `<!-- measured: BENCHMARK/METHOD -->` and `<!-- end -->`
     python scripts/measured.py --check    exit with 1 where one is not what the figures say
 
-A method is compared with cross-entropy alone: the same student, data, order and steps, in the same call of the benchmark.
+A method is compared with cross-entropy alone: the same student, data, order, steps and seeds. Of a method that was measured more
+than once, the call with the most seeds counts.
 """
 
 from __future__ import annotations
@@ -58,8 +60,10 @@ Rows = Sequence[Mapping[str, Any]]
 
 def known(folder: Path = FIGURES) -> dict[str, Rows]:
     """The summaries there are, by benchmark."""
-    paths = {name: folder / f"{name}.json" for name in BENCHMARKS}
-    return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.exists()}
+    return {
+        name: [row for path in sorted(folder.glob(f"{name}*.json")) for row in json.loads(path.read_text(encoding="utf-8"))]
+        for name in BENCHMARKS
+    }
 
 
 def with_figures(chapter: str, summaries: Mapping[str, Rows]) -> str:
@@ -78,9 +82,11 @@ def line(benchmark: str, method: str, rows: Rows) -> str:
     mine = [row for row in rows if row["method"] == method]
     if not mine:
         return f"Measured: not measured yet (`{bench.command}`, {method})."
+    most = max(row["seeds"] for row in mine)
+    mine = [row for row in mine if row["seeds"] == most]
     said = "; ".join(_said(bench, row, _baseline(rows, row)) for row in mine)
     against = "" if method == BASELINE else f", against {BASELINE} alone"
-    return f"Measured ({benchmark}, {method}): {said}{against}. {mine[0]['seeds']} seeds: `{_command(bench, mine[0])}`."
+    return f"Measured ({benchmark}, {method}): {said}{against}. {most} seed{'s'[: most > 1]}: `{_command(bench, mine[0])}`."
 
 
 def _command(bench: Benchmark, row: Mapping[str, Any]) -> str:
@@ -88,8 +94,9 @@ def _command(bench: Benchmark, row: Mapping[str, Any]) -> str:
 
 
 def _baseline(rows: Rows, row: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The same student by cross-entropy. None for itself, and where it was not run."""
-    same = [other for other in rows if other["method"] == BASELINE and other.get("student") == row.get("student")]
+    """The same student by cross-entropy, of as many seeds. None for itself, and where it was not run."""
+    alike = [other for other in rows if all(other.get(key) == row.get(key) for key in ("student", "seeds"))]
+    same = [other for other in alike if other["method"] == BASELINE]
     return same[0] if same and row["method"] != BASELINE else None
 
 

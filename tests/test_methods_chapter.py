@@ -166,6 +166,19 @@ def test_students_of_several_sizes_are_each_compared_with_themselves() -> None:
     assert "64 wide: KL to the teacher 0.7500 (-0.2500)" in said
 
 
+def test_of_two_calls_the_one_with_more_seeds_counts_against_as_many() -> None:
+    figures = {"accuracy": 0.5, "agreement": 0.6, "kl": 1.0}
+    rows = [
+        {"method": method, **figures, "seeds": seeds, "accuracy": accuracy}
+        for seeds, method, accuracy in [(3, "cross-entropy", 0.5), (3, "forward KL", 0.625), (1, "cross-entropy", 0.125)]
+    ]
+    once = {"method": "PKT + KL", **figures, "seeds": 1, "accuracy": 0.25}
+    said = measured.line("encoders", "forward KL", [*rows, {**rows[1], "seeds": 1, "accuracy": 0.75}])
+    assert "accuracy 62.5 % (+12.5)" in said and "3 seeds: " in said
+    said = measured.line("encoders", "PKT + KL", [*rows, once])
+    assert "accuracy 25.0 % (+12.5)" in said and "1 seed: " in said
+
+
 def test_what_is_not_measured_says_so() -> None:
     assert "not measured yet" in measured.with_figures(MARKERS, {})
     assert "not measured yet" in measured.with_figures(MARKERS, {"encoders": []})
