@@ -73,11 +73,14 @@ def answered(bench: Bench, file_id: str | None) -> list[str]:
 @pytest.mark.parametrize("kills", [1, pytest.param(10, marks=[pytest.mark.full, pytest.mark.timeout(900)])])
 def test_a_killed_batch_goes_on_and_asks_again_only_what_was_under_way(bench: Bench, upstream: FakeUpstream, kills: int) -> None:
     count = 12 * (kills + 1)
-    batch = begin(bench, *(request(n, fault={"delay": 0.05}) for n in range(count)))
+    held = range(8, 8 + CONCURRENCY)  # until the first kill is over: it comes in the middle on the slowest machine, too
+    batch = begin(bench, *(request(n, fault={"wait": True} if n in held else {"delay": 0.05}) for n in range(count)))
     for kill in range(kills):
-        upstream.wait_for(12 * kill + 8)
+        upstream.wait_for(12 * kill + 8 if kill else 8 + CONCURRENCY)
         bench.kill(run_of(bench, batch))
-        bench.resume(bench.until_state(run_of(bench, batch), "interrupted"))
+        interrupted = bench.until_state(run_of(bench, batch), "interrupted")
+        upstream.release.set()
+        bench.resume(interrupted)
     done = until_status(bench, batch, "completed")
     assert (done.total, done.completed, done.failed) == (count, count, 0)
     assert sorted(answered(bench, done.output_file_id), key=int) == [str(n) for n in range(count)]
@@ -104,11 +107,12 @@ def test_what_a_killed_worker_had_under_way_is_interrupted(bench: Bench, upstrea
 
 
 def test_a_run_that_is_paused_goes_on_later(bench: Bench, upstream: FakeUpstream) -> None:
-    batch = begin(bench, *(request(n, fault={"delay": 0.05}) for n in range(12)))
-    upstream.wait_for(4)
+    batch = begin(bench, *(request(n, fault={"wait": True} if n >= 4 else {}) for n in range(12)))
+    upstream.wait_for(4 + CONCURRENCY)
     queue.pause(bench.store, bench.settings, run_of(bench, batch))
     run = bench.until_state(run_of(bench, batch), "paused")
     assert batches.look(bench.store, bench.settings, batch.id).status == "in_progress"
+    upstream.release.set()
     bench.resume(run)
     assert until_status(bench, batch, "completed").completed == 12
 
