@@ -1,13 +1,19 @@
 """D rationales a question against the answer alone: coin flip and last letters, from the demo's teacher to a small student.
 
     nice python benchmarks/reasoning.py [--questions 100] [--tests 200] [--steps 700] [--seeds 3] [--work work-reasoning] [--json]
+    nice python benchmarks/reasoning.py --layers 1,2,4 --d 0,4          # the same by size of the student: sizes.jsonl
+    nice python benchmarks/reasoning.py --heat 1.5 --samples 32 --choose different --d 1,4,8 --work work-hot
 
 The whole path, by the verbs that the command line calls: questions about names that the teacher was not trained with, eight
 sampled rationales each (`cot generate`), those that come to the right answer (`cot import`, the first D of them), a student from
 `builtin:base` by the ordinary trainer, and greedy answers to questions about names of a third pool, graded by the task's type of
-answers. The answer-only student has the same questions, base, steps and batches, and learns the final answers. What is done
-already lies in the work folder: a run that was cut off goes on, and a second call only prints. `stillhouse cot report
-WORK/measures.jsonl --svg FILE` makes the table with intervals and the plot.
+answers. The answer-only student has the same questions, base, steps and batches, and learns the final answers; few-shot is base
+and teacher, untrained, after `SHOWN` worked examples. What is done already lies in the work folder: a run that was cut off goes
+on, and a second call only prints. `stillhouse cot report WORK/measures.jsonl --svg FILE` makes the table with intervals and the
+plot.
+
+Students of several sizes begin with bases of as many layers, each made of `builtin:base`'s two (each once, one alone, or each
+twice) and trained for `HEALING` further steps on its language, so that the one that lost a layer or got two speaks, too.
 """
 
 from __future__ import annotations
@@ -27,13 +33,13 @@ from stillhouse.artifacts import load_manifest
 from stillhouse.curation.rationales import read_rationales
 from stillhouse.curation.rationales import right as is_right
 from stillhouse.curation.rationales import sieves as kinds
-from stillhouse.curation.rationales.choosing import Choice, choose
+from stillhouse.curation.rationales.choosing import CHOICES, Choice, choose
 from stillhouse.curation.rationales.diversity import diversity
 from stillhouse.curation.rationales.preparing import prepare
-from stillhouse.dataset import Dataset
+from stillhouse.dataset import Dataset, Example
 from stillhouse.evaluation import Candidate, Plan, evaluate
 from stillhouse.explaining import Method
-from stillhouse.formats.examples import read_examples
+from stillhouse.formats.examples import read_examples, write_dataset_folder
 from stillhouse.formats.originals.base import Pair
 from stillhouse.formats.reasoning_teacher.layout import completion_files, write_split
 from stillhouse.jobs.rationale_versions import Making, import_rationales
@@ -41,7 +47,7 @@ from stillhouse.jobs.rationales import Wish, generate
 from stillhouse.method import BlackBox
 from stillhouse.reasoning import task_of
 from stillhouse.reasoning.templates import place_of
-from stillhouse.recipe import Recipe, Student, Training
+from stillhouse.recipe import Initialisation, Recipe, Student, Training
 from stillhouse.self_consistency import SelfConsistent
 from stillhouse.settings import Settings
 from stillhouse.tasks import TASKS
@@ -56,9 +62,12 @@ GENERATORS = {"coin_flip": "coin_flip", "last_letter_concatenation": "last_lette
 RATIONALES = (1, 2, 4, 8)
 LONGEST = 3
 """Names a question has at most."""
-HEAT = 1.0
 VOTES = 8
 """Answers a question, where the majority counts."""
+SHOWN = 3
+"""Worked examples before a few-shot question."""
+HEALING = 600
+"""Steps of 48 exchanges."""
 KEPT = ("parameters", "d", "seed", "decoding", "rows")
 
 
@@ -73,9 +82,9 @@ def main() -> int:
     for key in options.tasks.split(","):
         folder = work / key
         asyncio.run(_explained(work, folder, key, options))
-        rows += list(_runs(work, folder, key, options))
+        rows += list(_sizes(work, folder, key, options) if options.layers else _runs(work, folder, key, options))
     lines = "".join(json.dumps(_measure(row)) + "\n" for row in rows)
-    (work / "measures.jsonl").write_text(lines, encoding="utf-8")
+    (work / ("sizes.jsonl" if options.layers else "measures.jsonl")).write_text(lines, encoding="utf-8")
     print(lines if options.json else _table(rows))
     return 0
 
@@ -85,8 +94,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tasks", default=",".join(GENERATORS))
     parser.add_argument("--questions", type=int, default=100, help="to learn from, a task")
     parser.add_argument("--tests", type=int, default=200, help="questions a task")
-    parser.add_argument("--choose", choices=("first", "random"), default="first", help="which D of the right rationales")
+    parser.add_argument("--choose", choices=CHOICES, default="first", help="which D of the right rationales")
     parser.add_argument("--d", default=",".join(map(str, (0, *RATIONALES))), help="rationales a question; 0: the answer alone")
+    parser.add_argument("--samples", type=int, default=max(RATIONALES), help="rationales the teacher is asked for")
+    parser.add_argument("--heat", type=float, default=1.0, help="the teacher's temperature")
+    parser.add_argument("--layers", default="", help="students of so many layers each, e.g. 1,2,4")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--batch-size", type=int, default=16)
@@ -114,7 +126,7 @@ async def _explained(work: Path, folder: Path, key: str, options: argparse.Names
         write_split(folder, key, sides)
     if any(completion_files(folder)) if (folder / "completion_data").exists() else False:
         return
-    method = Method(name="plain", samples=max(RATIONALES), temperature=HEAT, seed=0)
+    method = Method(name="plain", samples=options.samples, temperature=options.heat, seed=0)
     wish = Wish(source=str(folder), model=TEACHER, to=folder, task=key, split="default", method=method, concurrency=16)
     workspace = Workspace(Settings(data_dir=work / key / "data"))
     try:
@@ -147,6 +159,9 @@ def _runs(work: Path, folder: Path, key: str, options: argparse.Namespace) -> It
     first, _ = _dataset(work, folder, key, 1)
     yield _kept(folder / "teacher.json", lambda: _figures(work, key, first, TEACHER, role="teacher"))
     yield _kept(folder / "base.json", lambda: _figures(work, key, first, BASE, role="base"))
+    for role, model in (("teacher", TEACHER), ("base", BASE)):
+        place = folder / f"few-shot-{role}.json"
+        yield _kept(place, lambda role=role, model=model: _few_shot(work, folder, key, model, options))
     yield _majority(key, options)
     for seed in range(options.seeds):
         for d in map(int, options.d.split(",")):
@@ -162,6 +177,73 @@ def _runs(work: Path, folder: Path, key: str, options: argparse.Namespace) -> It
         last = folder / _batch(options) / f"d{max(RATIONALES)}-seed{seed}"
         if (last / "student").exists():
             yield _kept(last / "voted.json", lambda last=last, seed=seed: _voted(work, key, first, last, seed))
+
+
+def _sizes(work: Path, folder: Path, key: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """By layers, D and seed one student each."""
+    for layers in map(int, options.layers.split(",")):
+        base = _base(work, layers)
+        for d in map(int, options.d.split(",")):
+            dataset, _ = _dataset(work, folder, key, d or 1, options.choose)
+            for seed in range(options.seeds):
+                place = folder / _batch(options) / f"layers{layers}-d{d}-seed{seed}"
+                yield _kept(
+                    place / "measure.json",
+                    lambda base=base, d=d, seed=seed, dataset=dataset, place=place: _trained(
+                        work, key, dataset, place, d, seed, options, base
+                    ),
+                )
+
+
+def _base(work: Path, layers: int) -> Path:
+    """`builtin:base` with `layers` layers, each a copy of one of its two, trained on: the folder of its weights."""
+    sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
+    from base_language import exchanges
+
+    place = work / f"base-{layers}"
+    data = place / "data"
+    if not data.exists():
+        rows = exchanges(48 * HEALING)
+        examples = [
+            Example(id=f"{number}", messages=[{"role": "user", "content": asked}], answer=answer, split="train")
+            for number, (asked, answer) in enumerate(rows)
+        ]
+        write_dataset_folder(data, examples, name="base-language")
+    copied = tuple(2 * layer // layers for layer in range(layers))
+    recipe = Recipe(
+        name=f"base-{layers}",
+        student=Student(kind="causal", init=Initialisation(layers=copied), config={"num_hidden_layers": layers}),
+        training=Training(
+            steps=HEALING, batch_size=48, learning_rate=2e-3, threads=1, checkpoint_every=200, evaluate_every=10**6
+        ),
+    )
+    workspace = Workspace(Settings(data_dir=place / "workspace"))
+    say = _say(recipe.name)
+    teacher = workspace.model_folder(BASE)
+    workspace.close()
+    made = train(recipe, data, place, teacher_folder=teacher, report=lambda progress: say(progress.step, progress.steps))
+    assert made is not None
+    return made
+
+
+def _few_shot(work: Path, folder: Path, key: str, model: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Greedy answers of an untrained model after worked examples: the first questions of the train split, explained."""
+    known = [each for each in read_rationales(next(completion_files(folder)), folder).rationales if is_right(each)]
+    worked = [each for each in choose(known, 1) if int(each.sample) < options.questions][:SHOWN]
+    text = "\n\n".join(f"Q: {each.question}\nA: {each.completion}" for each in worked) + "\n"
+    place = folder / "few-shot"
+    method = Method(name="fs_cot", examples=text, temperature=0.0)
+    wish = Wish(source=str(folder), model=model, to=place, task=key, split="default", part="test", method=method, concurrency=16)
+    workspace = Workspace(Settings(data_dir=work / key / "data"))
+    try:
+        made = asyncio.run(generate(workspace, wish, _say(f"{key} few-shot")))
+        parameters = load_manifest(workspace.model_folder(model)).parameters
+    finally:
+        workspace.close()
+    correct = sum(is_right(each) for each in read_rationales(made.path, folder).rationales)
+    return {
+        "task": key, "role": "few-shot", "model": model, "n": made.questions, "correct": correct, "parameters": parameters
+    }  # fmt: skip
 
 
 def _batch(options: argparse.Namespace) -> str:
@@ -191,11 +273,19 @@ def _kept(path: Path, make: Any) -> dict[str, Any]:
 
 
 def _trained(
-    work: Path, key: str, dataset: Dataset, place: Path, d: int, seed: int, options: argparse.Namespace
+    work: Path,
+    key: str,
+    dataset: Dataset,
+    place: Path,
+    d: int,
+    seed: int,
+    options: argparse.Namespace,
+    base: Path | None = None,
 ) -> dict[str, Any]:
+    """A student of `base`, of the shipped one where none is named, and its answers."""
     recipe = Recipe(
         name=f"{key}-d{d}-{seed}",
-        student=Student(kind="causal", base=BASE),
+        student=Student(kind="causal", base=str(base or BASE)),
         method=BlackBox(rationale=d > 0),
         training=Training(
             steps=options.steps,
@@ -208,7 +298,8 @@ def _trained(
         ),
     )
     workspace = Workspace(Settings(data_dir=work / key / "data"))
-    base, data = workspace.model_folder(BASE), workspace.dataset_folder(dataset.fingerprint)
+    data = workspace.dataset_folder(dataset.fingerprint)
+    base = base or workspace.model_folder(BASE)
     began = time.process_time()
     say = _say(recipe.name)
     student = train(recipe, data, place, base_folder=base, report=lambda progress: say(progress.step, progress.steps))
@@ -260,7 +351,7 @@ def _say(name: str) -> Any:
 
 def _measure(row: dict[str, Any]) -> dict[str, Any]:
     """As `cot report` reads it; where it lay on this machine is nobody's business."""
-    named = row["role"] in ("teacher", "base", "majority")
+    named = row["role"] in ("teacher", "base", "few-shot", "majority")
     found = {name: row[name] for name in ("task", "role", "n", "correct", *KEPT) if row.get(name) is not None}
     distance = row.get("diversity", {}).get("distance") if row.get("diversity", {}).get("questions") else None
     return {**found, **({"model": row["model"]} if named else {}), **({} if distance is None else {"distance": distance})}
@@ -268,18 +359,20 @@ def _measure(row: dict[str, Any]) -> dict[str, Any]:
 
 def _table(rows: Sequence[dict[str, Any]]) -> str:
     """Mean accuracy of the seeds."""
-    lines = ["| task | student | accuracy, by seed | mean | rationales learnt from | distance |", "|---|---|---|---|---|---|"]
-    groups: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
+    heads = ("task", "student", "parameters", "accuracy, by seed", "mean", "rationales learnt from", "distance")
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    groups: dict[tuple[str, str, int, int], list[dict[str, Any]]] = {}
     for row in rows:
         role = ", ".join([row["role"], *([row["decoding"]] if "decoding" in row else [])])
-        groups.setdefault((row["task"], role, row.get("d") or 0), []).append(row)
-    for (task, role, d), mine in groups.items():
+        groups.setdefault((row["task"], role, row.get("parameters") or 0, row.get("d") or 0), []).append(row)
+    for (task, role, parameters, d), mine in groups.items():
         shares = [row["correct"] / row["n"] for row in mine]
         name = f"{role}, D = {d}" if d else role
         seeds = ", ".join(f"{share:.1%}" for share in shares)
         different = mine[0].get("diversity", {})
         distance = f"{different['distance']:.2f}" if different.get("questions") else "-"
-        lines.append(f"| {task} | {name} | {seeds} | {sum(shares) / len(shares):.1%} | {mine[0].get('rows', '-')} | {distance} |")
+        mean, size = sum(shares) / len(shares), f"{parameters:,}" if parameters else "-"
+        lines.append(f"| {task} | {name} | {size} | {seeds} | {mean:.1%} | {mine[0].get('rows', '-')} | {distance} |")
     return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ from stillhouse.apply import Outcome
 from stillhouse.chat import ChatRequest, ChatResponse, Chunk
 from stillhouse.dataset import Example, example_id
 from stillhouse.errors import UpstreamError
-from stillhouse.labelling import label, with_answer
+from stillhouse.labelling import Plan, asks_of, label, with_answer
 
 Answering = Callable[[str], dict[str, Any]]
 
@@ -111,3 +111,17 @@ async def test_tools_go_along() -> None:
     teacher = Teacher(lambda question: says("x"))
     (labelled,) = await label(teacher, [example("a", "gold", tools=tools)], model_name="big")
     assert teacher.requests[0].body["tools"] == labelled.tools == tools
+
+
+def test_every_sample_of_every_question_has_its_seed_and_a_file_in_another_order_the_same_keys() -> None:
+    plan = Plan(model="big", samples=3, seed=5)
+    asks, turned = list(asks_of(EXAMPLES, plan)), list(asks_of(EXAMPLES[::-1], plan))
+    assert len({ask.request.body["seed"] for ask in asks}) == 9
+    assert {ask.key for ask in asks} == {ask.key for ask in turned}
+
+
+def test_answers_that_were_kept_without_a_seed_are_found_again() -> None:
+    # The key as it was before samples had seeds of their own.
+    ask, _ = Plan(model="big", parameters={"temperature": 0.7}, samples=2).asks(EXAMPLES[0])
+    assert ask.request.body == {"model": "big", "messages": EXAMPLES[0].messages, "temperature": 0.7}
+    assert ask.key == "5199291db4622054cd489bf9b63f6ef50113d812c1323d220e0418441e9a07c7"

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillhouse.chat import Message
-from stillhouse.prompts import normalise, prompt_hash
+from stillhouse.prompts import normalise, prompt_hash, sample_seed
 
 
 def user(content: object) -> list[Message]:
@@ -42,3 +42,14 @@ def test_the_hash_names_its_algorithm() -> None:
 def test_normalising_twice_is_normalising_once(text: str) -> None:
     assert normalise(normalise(text)) == normalise(text)
     assert prompt_hash(user(text)) == prompt_hash(user(f" {text}\n"))
+
+
+def test_every_sample_of_every_question_has_a_seed_of_its_own() -> None:
+    drawn = [sample_seed(seed, user(f"What is {n}?"), sample) for seed in (0, -1) for n in range(40) for sample in range(8)]
+    assert len(set(drawn)) == len(drawn)
+    assert all(0 <= each < 2**31 for each in drawn)
+
+
+def test_a_seed_is_the_same_tomorrow_and_wherever_the_question_stands() -> None:
+    # A figure, so that a change of the rule is seen: answers that are kept are found by the requests' bytes.
+    assert sample_seed(7, user("What is 1?"), 2) == sample_seed(7, user("  what IS 1?\n"), 2) == 2101344227

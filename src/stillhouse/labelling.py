@@ -14,6 +14,7 @@ from stillhouse.apply import Ask, Outcome, apply
 from stillhouse.apply.asking import Progress
 from stillhouse.chat import ChatModel, ChatRequest
 from stillhouse.dataset import Example, example_id
+from stillhouse.prompts import sample_seed
 from stillhouse.records import Record
 
 UNASKED = "not asked"
@@ -36,14 +37,14 @@ class Plan(Record):
     samples: int = Field(default=1, ge=1)
     """Answers to each question."""
     seed: int | None = None
-    """Sent with the first sample, one more with each further one. None: not sent."""
+    """Each sample of each question is sent its own, drawn by this one (`prompts.sample_seed`). None: none is sent."""
 
     def asks(self, example: Example) -> list[Ask]:
         """One for each sample. Each is a request of its own, so that each answer is kept as it comes."""
         return [Ask.of(self._request(example, sample), sample) for sample in range(self.samples)]
 
     def _request(self, example: Example, sample: int) -> ChatRequest:
-        seed = {} if self.seed is None else {"seed": self.seed + sample}
+        seed = {} if self.seed is None else {"seed": sample_seed(self.seed, example.messages, sample)}
         tools = {"tools": example.tools} if example.tools else {}
         return ChatRequest.build(self.model, example.messages, **self.parameters, **seed, **tools)
 

@@ -1,10 +1,11 @@
-"""The normalised prompt and its hash: what splits are made by, so that one question never stands on two sides.
+"""The normalised prompt and its hash: what splits are made by, so that one question never stands on two sides; samples' seeds.
 
 Normalising is for comparing only; what is kept and trained on stays as it came.
 """
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
 from collections.abc import Sequence
 
@@ -26,6 +27,16 @@ def prompt_hash(messages: Sequence[Message]) -> str:
         parts.append(normalise(message_text(message)).encode("utf-8", "replace"))
         parts.append(_beside_text(message))
     return fingerprint(*parts)
+
+
+def sample_seed(seed: int, messages: Sequence[Message], sample: int) -> int:
+    """The seed to send with one sample of one question: 0 to 2**31 - 1, which every server takes.
+
+    Were it the same for every question, a server that heeds it would begin all answers alike. It is drawn by what is asked, not
+    by where that stands, so that a file in another order, or with more questions, finds the answers that are kept.
+    """
+    drawn = hashlib.sha256(f"{seed} {prompt_hash(messages)} {sample}".encode()).digest()
+    return int.from_bytes(drawn[:4], "big") >> 1
 
 
 def _beside_text(message: Message) -> bytes:

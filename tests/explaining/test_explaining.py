@@ -11,6 +11,7 @@ from stillhouse.answers import answer_type
 from stillhouse.apply import Ask, Outcome
 from stillhouse.chat import ChatRequest, ChatResponse
 from stillhouse.explaining import Method, Question, explain
+from stillhouse.prompts import sample_seed
 from stillhouse.reasoning import Rationale, task_of
 
 TASK = task_of("gsm8k")
@@ -77,7 +78,31 @@ async def test_the_tasks_own_phrase_and_length() -> None:
     bodies = [request.body for request in teacher.asked]
     assert [body["max_completion_tokens"] for body in bodies] == [512, 512, 128, 128]
     assert [body["temperature"] for body in bodies] == [0.3, 0.3, 0.0, 0.0]
-    assert [body["seed"] for body in bodies] == [7, 8, 7, 8]
+    drawn = [sample_seed(7, QUESTIONS[0].messages, number) for number in (0, 1)]
+    assert [body["seed"] for body in bodies] == drawn * 2
+
+
+async def test_no_two_rationales_are_asked_for_with_one_seed_and_order_does_not_matter() -> None:
+    def seeds(asked: Sequence[ChatRequest]) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for request in asked:
+            found.setdefault(request.messages[-1]["content"], []).append(request.body["seed"])
+        return found
+
+    teacher, other = Teacher(steps), Teacher(steps)
+    method = Method(name="plain", seed=0, samples=4)
+    await explain(teacher, QUESTIONS, TASK, method, model_name="m")
+    turned = [Question(9 - each.index, each.messages, each.answer) for each in reversed(QUESTIONS)]
+    await explain(other, turned, TASK, method, model_name="m")
+    assert seeds(teacher.asked) == seeds(other.asked)
+    assert teacher.keys == other.keys
+    assert len({each for drawn in seeds(teacher.asked).values() for each in drawn}) == 12
+
+
+async def test_without_a_seed_none_is_sent() -> None:
+    teacher = Teacher(steps)
+    await explain(teacher, QUESTIONS, TASK, Method(name="plain", samples=2), model_name="m")
+    assert not any("seed" in request.body for request in teacher.asked)
 
 
 async def test_one_step_for_chat_models_and_the_answer_is_found() -> None:

@@ -198,7 +198,7 @@ def generate(
     max_tokens: Annotated[
         int | None, typer.Option(min=1, help="Of the reasoning. Default: 128, zs_cot_long 512, chat no limit.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Sent along, one more for each rationale.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Every rationale of every question is sent a seed drawn by this one.")] = None,
     asks: Annotated[
         str, typer.Option("--asks", help="The second step: paper ('the answer is') or task ('... (arabic numerals) is').")
     ] = "paper",

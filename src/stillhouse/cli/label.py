@@ -37,7 +37,7 @@ def run_(
     samples: Annotated[int, typer.Option(min=1, help="Answers to each question; give a temperature or a seed with it.")] = 1,
     temperature: Annotated[float | None, typer.Option(min=0, max=2, help="Not sent when not said.")] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Sent along; each further sample has the next one. Not sent when not said.")
+        int | None, typer.Option(help="Every sample of every question is sent a seed drawn by this one. Not sent when not said.")
     ] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer; a longer one is left out, never cut.")] = None,
     logprobs: Annotated[
@@ -104,7 +104,7 @@ def classify_(
     ] = "auto",
     samples: Annotated[int, typer.Option(min=1, help="Answers to each text, which vote; give a temperature with it.")] = 1,
     temperature: Annotated[float | None, typer.Option(min=0, max=2, help="Not sent when not said.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Sent along; each further sample has the next one.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Every answer is sent a seed drawn by this one.")] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer.")] = None,
     logprobs: Annotated[int, typer.Option(min=0, max=20, help="Ask for log-probabilities: how sure an answer is.")] = 0,
     combine: Annotated[str, typer.Option("--combine", help="auto, vote, dawid-skene or one-coin.")] = "auto",

@@ -60,7 +60,9 @@ async def explain(
     wanted = [(question, number) for question in questions for number in range(method.samples)]
     missing = [(question, number) for question, number in wanted if (question.index, number) not in there]
     rows = [_begun(question, number, method, task) for question, number in missing]
-    first = [_ask(method.first(q.messages, task), model_name, method, number) for q, number in missing]
+    first = [
+        _ask(method.first(q.messages, task), model_name, method.parameters(q.messages, number), number) for q, number in missing
+    ]
     made = {key: dict(row) for key, row in there.items() if method.two_steps and "completion" not in row}
     for (question, number), row, said in zip(missing, rows, await _said(ask, first), strict=True):
         if isinstance(said, str):
@@ -88,7 +90,8 @@ async def _second_step(
     for (_, number), row in rows.items():
         row["prompt"] = method.second(row, task)
         messages: list[Message] = [{"role": "user", "content": row["prompt"]}]
-        asks.append(_ask(messages, model_name, method, number, answering=True))
+        question: list[Message] = [{"role": "user", "content": row["question"]}]
+        asks.append(_ask(messages, model_name, method.parameters(question, number, answering=True), number))
     for row, said in zip(rows.values(), await _said(ask, asks), strict=True):
         if not isinstance(said, str):
             _add(row, said, "")
@@ -115,9 +118,9 @@ def _add(row: Row, said: Said, prefix: str) -> None:
         row["thinking"] = said.spoken.thinking
 
 
-def _ask(messages: list[Message], model_name: str, method: Method, number: int, *, answering: bool = False) -> Ask:
+def _ask(messages: list[Message], model_name: str, parameters: Mapping[str, Any], number: int) -> Ask:
     """Rationales of one question are asked for in the same words: their number tells them apart."""
-    request = ChatRequest.build(model_name, messages, **method.parameters(number, answering=answering))
+    request = ChatRequest.build(model_name, messages, **parameters)
     return Ask(hashlib.sha256(request.raw + f"#{number}".encode()).hexdigest(), request)
 
 

@@ -11,11 +11,13 @@ ft_...               one request in the words that a student was fine-tuned in (
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 from pydantic import Field
 
 from stillhouse.chat import Message
+from stillhouse.prompts import sample_seed
 from stillhouse.reasoning import ReasoningTask, template_of
 from stillhouse.reasoning.templates import Shape, second_step
 from stillhouse.records import Record
@@ -55,7 +57,7 @@ class Method(Record):
     max_tokens: int | None = Field(default=None, ge=1)
     """Of the reasoning. None: the method's own."""
     seed: int | None = None
-    """Sent with each request, the rationale's number added."""
+    """Each rationale of each question is sent its own, drawn by this one (`prompts.sample_seed`). None: none is sent."""
     asks: Literal["paper", "task"] = "paper"
     """The second step: "Therefore, the answer is" (Ho et al.), or the task's own phrase (Kojima et al.)."""
     examples: str = ""
@@ -98,8 +100,8 @@ class Method(Record):
         own = self.asks == "task"
         return second_step(row, task.asks if own else "the answer is", as_written=own)
 
-    def parameters(self, sample: int, *, answering: bool = False) -> dict[str, Any]:
-        """What goes with a request: temperature, length, seed, stop."""
+    def parameters(self, question: Sequence[Message], sample: int, *, answering: bool = False) -> dict[str, Any]:
+        """What goes with a request for rationale `sample` of `question`: temperature, length, seed, stop."""
         found: dict[str, Any] = {}
         if self.send_temperature:
             found["temperature"] = 0.0 if answering else self.heat
@@ -107,7 +109,7 @@ class Method(Record):
         if length is not None:
             found["max_completion_tokens"] = length
         if self.seed is not None:
-            found["seed"] = self.seed + sample
+            found["seed"] = sample_seed(self.seed, question, sample)
         if self.name == "fs_cot":
             found["stop"] = ["\nQ:"]
         return found

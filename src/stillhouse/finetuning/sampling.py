@@ -30,6 +30,7 @@ from stillhouse.graders.building import build as build_grader
 from stillhouse.grading import means_of
 from stillhouse.jobs.claim import Claim
 from stillhouse.jobs.stoppable import run_stoppable
+from stillhouse.prompts import sample_seed
 from stillhouse.routing import Renamed
 from stillhouse.run import Run
 from stillhouse.sample import sample_of_response
@@ -156,7 +157,8 @@ class _Sampling:
 
     def _ask(self, prompt: Prompt, number: int) -> Ask:
         tools = {"tools": prompt.tools} if prompt.tools else {}
-        options = {"temperature": TEMPERATURE, "max_completion_tokens": MAX_TOKENS, "seed": self._seed + number}
+        seed = sample_seed(self._seed, prompt.messages, number)
+        options = {"temperature": TEMPERATURE, "max_completion_tokens": MAX_TOKENS, "seed": seed}
         return Ask.of(ChatRequest.build(self._model, prompt.messages, **tools, **options), sample=number)
 
     async def _answers(

@@ -79,7 +79,7 @@ async def generate(workspace: Workspace, wish: Wish, progress: Progress | None =
     """
     task, asked, samples = questions_of(workspace, wish)
     meter = Meter(load_prices(workspace.settings.prices).of(wish.model))
-    meter.require_bounded(wish.budget, wish.method.parameters(0))
+    meter.require_bounded(wish.budget, wish.method.parameters([], 0))
     target = workspace.target(wish.model)
     try:
         metadata = {**_metadata(task, wish), "may_train": target.may_train}
