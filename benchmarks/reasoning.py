@@ -66,7 +66,7 @@ VOTES = 8
 """Answers a question, where the majority counts."""
 SHOWN = 3
 """Worked examples before a few-shot question."""
-HEALING = 600
+HEALING = 200
 """Steps of 48 exchanges."""
 KEPT = ("parameters", "d", "seed", "decoding", "rows")
 

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stillhouse.cli.main import main
 from stillhouse.formats.examples import read_examples
+from stillhouse.settings import Settings
+from stillhouse.stores.opening import open_store
 from tests.cli.conftest import Stillhouse
 from tests.fakes.classifier import Classifier
 from tests.fakes.server import add_upstream
@@ -139,3 +148,69 @@ def test_what_cannot_be_done_is_said_before_anything_is_asked(stillhouse: Stillh
     assert "no one column 'body'" in stillhouse(*words, *both, "--teacher", "gpt-4o", "--column", "body").err
     assert "how" in stillhouse(*words, *both, "--teacher", "gpt-4o", "--combine", "magic").err
     assert teacher.asked == []
+
+
+@pytest.mark.parametrize("detached", [False, True], ids=["in the foreground", "as a run"])
+def test_killed_in_the_middle_it_asks_nothing_twice_but_what_was_under_way(
+    stillhouse: Stillhouse, texts: Path, data_dir: Path, tmp_path: Path, detached: bool
+) -> None:
+    asked, stuck, go_on = Counter[str](), threading.Semaphore(0), threading.Event()
+
+    def stuck_after_fifteen(text: str, request: dict[str, Any]) -> str:
+        asked[text] += 1
+        if asked.total() > 15 and not go_on.is_set():
+            stuck.release()
+            go_on.wait()
+        return mood(text, request)
+
+    words = ["label", "classify", str(texts), "--labels", "positive,negative", "--teacher", "gpt-4o", "--answers", "json"]
+    words += ["--near-duplicates", "off", "--concurrency", "4", "--out", "mood", "--json"]
+    with Classifier(stuck_after_fifteen) as teacher:
+        add_upstream(data_dir, teacher.url, "gpt-4o")
+        if detached:
+            begun = stillhouse(*words, "--detach")
+            assert (begun.code, begun.json["kind"]) == (0, "classify"), begun.err
+            wait_for_four(stuck)
+            os.kill(pid_of(data_dir, begun.json["id"]), signal.SIGKILL)
+        else:
+            command = [sys.executable, "-m", "stillhouse.cli.main", "--data-dir", str(data_dir), *words]
+            with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+                wait_for_four(stuck)
+                process.kill()
+        go_on.set()
+        made = stillhouse(*words)
+        assert made.code == 0, made.err
+        assert set(asked) == set(TEXTS)
+        assert Counter(asked.values()) == {1: 36, 2: 4}, "four were under way"
+        other = tmp_path / "other"
+        add_upstream(other, teacher.url, "gpt-4o")
+        with pytest.raises(SystemExit):
+            main(["--data-dir", str(other), *words])
+    assert [each.name for each in (data_dir / "datasets").iterdir()] == [each.name for each in (other / "datasets").iterdir()]
+
+
+def test_what_it_would_cost_is_said_before_and_only_of_what_is_left(
+    stillhouse: Stillhouse, texts: Path, teacher: Classifier, data_dir: Path
+) -> None:
+    words = ["label", "classify", texts, "--labels", "positive,negative", "--teacher", "gpt-4o", "--max-tokens", "5"]
+    words += ["--near-duplicates", "off", "--out", "mood", "--json"]
+    found = stillhouse(*words, "--estimate").json["gpt-4o"]
+    assert (found["questions"], found["requests"], found["answer_tokens_most"]) == (40, 40, 200)
+    assert found["prompt_tokens_most"] > found["prompt_tokens"] > 40 * 20, "the labels are part of every prompt"
+    assert teacher.asked == [] and not list((data_dir / "labels").glob("*"))
+    assert stillhouse(*words, "--budget-calls", "10").code == 0
+    left = stillhouse(*words, "--estimate").json["gpt-4o"]
+    assert (left["requests"], left["answered"], left["spent"]["calls"], len(teacher.asked)) == (30, 10, 10, 10)
+
+
+def wait_for_four(stuck: threading.Semaphore) -> None:
+    for _ in range(4):
+        assert stuck.acquire(timeout=60), "the teacher was not asked"
+
+
+def pid_of(data_dir: Path, run_id: str) -> int:
+    store = open_store(Settings(data_dir=data_dir))
+    run = store.run(run_id)
+    store.close()
+    assert run is not None and run.pid is not None
+    return run.pid

@@ -28,6 +28,17 @@ def test_every_line_is_a_question_or_put_aside(content: bytes, suffix: str) -> N
     assert all(isinstance(each, Row | Quarantined) for each in found)
 
 
+def test_tools_and_metadata_of_a_chat_come_along(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    tools = [{"type": "function", "function": {"name": "add", "parameters": {}}}]
+    chat = {"messages": [{"role": "user", "content": "2 + 2?"}], "tools": tools, "metadata": {"task": "sums", "n": 1}}
+    path.write_bytes(orjson.dumps(chat) + b"\n" + orjson.dumps({**chat, "tools": "add"}))
+    row, refused = read_questions(path)
+    assert isinstance(row, Row) and isinstance(refused, Quarantined)
+    assert (row.tools, row.metadata, row.answer) == (tools, {"task": "sums"}, "")
+    assert "'tools' is not a list" in refused.reason
+
+
 def test_a_chat_may_end_with_the_question_or_with_an_answer(tmp_path: Path) -> None:
     path = tmp_path / "q.jsonl"
     user = {"role": "user", "content": "2 + 2?"}

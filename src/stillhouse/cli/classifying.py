@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from stillhouse.cli.label_runs import begin, estimate_table
 from stillhouse.cli.output import Session, new_table, plain
 from stillhouse.cli.watching import asking
 from stillhouse.errors import UsageError
@@ -70,11 +71,31 @@ def wish_of_options(said: Mapping[str, Any]) -> Wish:
         raise UsageError(f"{problems_of(exc)}.") from exc
 
 
+def say_estimates(session: Session, wish: Wish) -> None:
+    """What each teacher would be asked, and cost; nothing is asked."""
+    from rich.console import Group
+
+    from stillhouse.jobs.estimating import estimate_classifying
+
+    found = estimate_classifying(session.workspace, wish)
+    session.emit(found, lambda: Group(*(estimate_table(each, name) for name, each in found.items())))
+
+
+def detach_classify(session: Session, wish: Wish, left_out: Path | None) -> None:
+    """Begin it as a run."""
+    from stillhouse.jobs.classify_runs import plan_classifying
+
+    run = begin(session, plan_classifying(session.workspace, wish, left_out))
+    session.say(f"Watch it: stillhouse jobs list   Stop it: stillhouse jobs pause {run.id}   Its answers are kept.")
+    session.emit(session.workspace.store.run(run.id))
+
+
 def run_classify(session: Session, wish: Wish, left_out: Path | None) -> None:
     """Ask, vote, publish; say what came of it."""
     session.workspace.share()
     with asking(session) as progress:
         done = asyncio.run(classify(session.workspace, wish, progress))
+    assert done is not None, "nobody stops it but by a signal"
     if left_out is not None:
         write_left(done.left, left_out)
     report, dataset = done.report, done.dataset

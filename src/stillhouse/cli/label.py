@@ -119,6 +119,8 @@ def classify_(
     budget_calls: Annotated[int | None, typer.Option(min=0, help="The most requests to each teacher.")] = None,
     budget_tokens: Annotated[int | None, typer.Option(min=0, help="The most tokens of each teacher.")] = None,
     budget_cost: Annotated[float | None, typer.Option(min=0, help="The most money for each teacher.")] = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Say what it would cost, and ask nothing.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Start it as a run and come back at once.")] = False,
     json: JsonFlag = False,
 ) -> None:
     """Give every text one of a set of labels: teachers and labelling functions vote, and the votes become a dataset.
@@ -126,9 +128,15 @@ def classify_(
     Killed and started again with the same words, it goes on. With other functions or another way to combine, nobody is asked
     twice.
     """
-    from stillhouse.cli.classifying import run_classify, wish_of_options
+    from stillhouse.cli.classifying import detach_classify, run_classify, say_estimates, wish_of_options
 
-    run_classify(ctx.obj, wish_of_options(ctx.params), left_out)
+    wish = wish_of_options(ctx.params)
+    if estimate:
+        say_estimates(ctx.obj, wish)
+    elif detach:
+        detach_classify(ctx.obj, wish, left_out)
+    else:
+        run_classify(ctx.obj, wish, left_out)
 
 
 @app.command()

@@ -17,17 +17,24 @@ if TYPE_CHECKING:
 def ask(session: Session, wish: Wish, *, detach: bool) -> None:
     """Begin the run, and watch it to its end unless `detach`."""
     from stillhouse.cli.watching import watch_labelling
-    from stillhouse.jobs import queue
     from stillhouse.jobs.labels import plan_labelling
 
-    workspace = session.workspace
-    run = queue.submit(workspace.store, workspace.settings, plan_labelling(workspace, wish))
-    queue.begin(workspace.store, workspace.settings, run)
-    session.say(f"Run {run.id} has started.")
+    run = begin(session, plan_labelling(session.workspace, wish))
     if detach:
-        session.emit(workspace.store.run(run.id))
+        session.emit(session.workspace.store.run(run.id))
     else:
         say_end(session, watch_labelling(session, run.id))
+
+
+def begin(session: Session, planned: Run) -> Run:
+    """Put the run into the queue, and see that it is started."""
+    from stillhouse.jobs import queue
+
+    workspace = session.workspace
+    run = queue.submit(workspace.store, workspace.settings, planned)
+    queue.begin(workspace.store, workspace.settings, run)
+    session.say(f"Run {run.id} has started.")
+    return run
 
 
 def say_end(session: Session, run: Run) -> None:
@@ -54,13 +61,13 @@ def say_estimate(session: Session, wish: Wish) -> None:
     from stillhouse.jobs.estimating import estimate
 
     found = estimate(session.workspace, wish)
-    session.emit(found, lambda: _estimate_table(found))
+    session.emit(found, lambda: estimate_table(found))
 
 
-def _estimate_table(found: Estimate) -> Any:
+def estimate_table(found: Estimate, title: str = "") -> Any:
     most = "nobody knows: say --max-tokens" if found.answer_tokens_most is None else f"{found.answer_tokens_most:,}"
     price = "no price by tokens" if found.prompt_cost is None else f"{found.prompt_cost:,.2f} {found.currency}"
-    table = new_table("", "about", "at most")
+    table = new_table(title, "about", "at most")
     table.add_row("questions", f"{found.questions:,}", "")
     table.add_row("requests to make", f"{found.requests:,}", "")
     table.add_row("answered already", f"{found.answered:,}", "")

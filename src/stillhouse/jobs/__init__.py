@@ -18,5 +18,6 @@ WORKS = Table(
         "fine-tune": "stillhouse.finetuning.working:work",
         "train": "stillhouse.jobs.student:work",
         "label": "stillhouse.jobs.labels:work",
+        "classify": "stillhouse.jobs.classify_runs:work",
     },
 )

@@ -6,7 +6,7 @@ How votes are made and put together stands in `stillhouse.voting`, what a labell
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,19 +53,24 @@ class Classified:
     left: list[Left] = field(default_factory=list)
 
 
-async def classify(workspace: Workspace, wish: Wish, progress: Progress = lambda *_: None) -> Classified:
+async def classify(
+    workspace: Workspace, wish: Wish, progress: Progress = lambda *_: None, stop: Callable[[], bool] = lambda: False
+) -> Classified | None:
     """Have every text voted on, and make a dataset of those that get a label. A dataset's splits stay, a file's are drawn.
 
-    Raises UsageError (no text, no voter, no label came, a confidence that nobody can tell), NotFoundError, ConflictError when
-    another process asks the same, PermissionRefusedError for a refused key, UpstreamError when nothing is answered any more.
+    None when `stop` said so before all was asked; what came is kept. Raises UsageError (no text, no voter, no label came, a
+    confidence that nobody can tell), NotFoundError, ConflictError when another process asks the same, PermissionRefusedError for
+    a refused key, UpstreamError when nothing is answered any more.
     """
     questions = find_questions(workspace, wish.source, wish.column)
-    functions = _functions(workspace, wish)
+    functions = functions_of(workspace, wish)
     check(wish, functions)
     examples = list(questions)
     if not examples:
         raise UsageError(f"{wish.source} holds no text.")
-    columns = [await ask_teacher(workspace, wish, name, questions, examples, progress) for name in wish.teachers]
+    columns = [await ask_teacher(workspace, wish, name, questions, examples, progress, stop) for name in wish.teachers]
+    if stop():
+        return None
     texts = [message_text(example.messages[-1]) for example in examples]
     for function in functions:
         progress(function.name, 0, len(texts))
@@ -97,7 +102,8 @@ def check(wish: Wish, functions: Sequence[LabellingFunction]) -> None:
         )
 
 
-def _functions(workspace: Workspace, wish: Wish) -> list[LabellingFunction]:
+def functions_of(workspace: Workspace, wish: Wish) -> list[LabellingFunction]:
+    """Those of the file that the wish names. Raises FormatError, UsageError."""
     if wish.functions is None:
         return []
     sandbox = Sandbox() if workspace.settings.python_graders else None

@@ -17,9 +17,10 @@ from stillhouse.dataset import SPLITS, Example
 from stillhouse.errors import UsageError
 from stillhouse.files import hash_file
 from stillhouse.formats import FORMATS, format_of
-from stillhouse.formats.base import Line, Quarantined, Row, check_strings, quarantine, read_lines, row_of_chat, too_long
+from stillhouse.formats.base import Line, Quarantined, Row, check_strings, quarantine, read_lines, too_long
 from stillhouse.formats.csv_text import CsvText
 from stillhouse.formats.examples import each_example
+from stillhouse.formats.openai_jsonl import chat_row
 from stillhouse.workspace import Workspace
 
 
@@ -72,9 +73,11 @@ def find_questions(workspace: Workspace, source: str, column: str = "text") -> Q
 
 
 def read_questions(path: Path, column: str = "text") -> Iterator[Row | Quarantined]:
-    """Rows whose answers may be missing: a line of text each (`.txt`), a table with a `column` of texts (`.csv`), an object a
-    line with a `column` of text or a chat that ends with the user's turn (`.jsonl`), or any format with answers, which become
-    references. Raises FormatError."""
+    """Rows whose answers may be missing, tools and metadata kept.
+
+    A line of text each (`.txt`), a table with a `column` of texts (`.csv`), an object a line with a `column` of text or a chat
+    that ends with the user's turn (`.jsonl`), or any format with answers, which become references. Raises FormatError.
+    """
     suffix = path.suffix.lower()
     if suffix == ".txt":
         yield from (_text_row(line) for line in read_lines(path))
@@ -109,7 +112,8 @@ def _object_row(line: Line, column: str) -> Row | Quarantined:
             return Row(line=line.number, messages=[{"role": "user", "content": text}], answer="")
         messages = value["messages"]
         answered = messages[-1]["role"] == "assistant"
-        row = row_of_chat(line.number, messages if answered else [*messages, {"role": "assistant", "content": "?"}])
+        whole = messages if answered else [*messages, {"role": "assistant", "content": "?"}]
+        row = chat_row(line.number, {**value, "messages": whole})
     except (ValueError, KeyError, IndexError, TypeError) as exc:
         return quarantine(line.number, f"no text, no chat: {exc}", line.content)
     return row if answered else row.model_copy(update={"answer": ""})

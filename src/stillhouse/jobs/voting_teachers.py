@@ -10,9 +10,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
 
-from stillhouse.apply import Asking, Ledger, Limit, Meter
+from stillhouse.apply import Ask, Asking, Ledger, Limit, Meter
 from stillhouse.chat import ChatResponse
 from stillhouse.dataset import Example
 from stillhouse.jobs.classification import Heard, Wish
@@ -32,18 +31,26 @@ LOOK_SECONDS = 0.5
 
 
 async def ask_teacher(
-    workspace: Workspace, wish: Wish, name: str, questions: Questions, examples: Sequence[Example], progress: Progress
+    workspace: Workspace,
+    wish: Wish,
+    name: str,
+    questions: Questions,
+    examples: Sequence[Example],
+    progress: Progress,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Heard:
-    """Ask one teacher about every text. Raises as `classify` does."""
+    """Ask one teacher about every text, until `stop` says so. Raises as `classify` does."""
     target = workspace.target(name)
     meter = Meter(load_prices(workspace.settings.prices).of(target.name))
     meter.require_bounded(wish.budget, wish.parameters)
-    asked = [example.model_copy(update={"messages": wish.classification.messages(example.messages)}) for example in examples]
+    asked = [asked_about(wish, example) for example in examples]
     try:
-        with Ledger(_ledger_path(workspace, wish, target, questions), wish.budget, meter) as ledger:
+        with Ledger(ledger_path(workspace, wish, target, questions), wish.budget, meter) as ledger:
             ledger.ask_again(ledger.given_up)
-            asking = Asking(target.model, ledger, limit=Limit(wish.concurrency))
-            plan = wish.plan(target.name, await _form(wish, target, asking, ledger, asked[0]))
+            asking = Asking(target.model, ledger, limit=Limit(wish.concurrency), stop=stop)
+            if wish.answers == "auto" and target.forwarder is not None:
+                await asking.all([_probe(wish, target, asked[0])])
+            plan = known_plan(wish, target, asked[0], ledger)
             telling = asyncio.create_task(_tell(progress, name, ledger, len(asked) * wish.samples))
             try:
                 await asking.all(asks_of(asked, plan))
@@ -57,16 +64,22 @@ async def ask_teacher(
         await target.model.close()
 
 
-async def _form(wish: Wish, target: Target, asking: Asking, ledger: Ledger, first: Example) -> Literal["json", "text"]:
-    """Which form of answer it is asked for, found out with the first text. What classifiers here say is a label anyway."""
-    if wish.answers != "auto":
-        return wish.answers
-    if target.forwarder is None:
-        return "text"
-    asks = wish.plan(target.name, "json").asks(first)
-    await asking.all(asks[:1])
-    outcome = ledger.outcome(asks[0].key)
-    return "text" if outcome is not None and outcome.kind == "refused" else "json"
+def asked_about(wish: Wish, example: Example) -> Example:
+    """What a teacher is asked: the labels, and the text."""
+    return example.model_copy(update={"messages": wish.classification.messages(example.messages)})
+
+
+def known_plan(wish: Wish, target: Target, first: Example, ledger: Ledger) -> Plan:
+    """What a teacher is asked with, as far as the `first` question has shown. What classifiers here say is a label anyway."""
+    if wish.answers != "auto" or target.forwarder is None:
+        return wish.plan(target.name, "text" if wish.answers == "auto" else wish.answers)
+    tried = ledger.outcome(_probe(wish, target, first).key)
+    return wish.plan(target.name, "text" if tried is not None and tried.kind == "refused" else "json")
+
+
+def _probe(wish: Wish, target: Target, first: Example) -> Ask:
+    """Whether it takes a constrained form is found out by asking it for one."""
+    return wish.plan(target.name, "json").asks(first)[0]
 
 
 async def _tell(progress: Progress, name: str, ledger: Ledger, total: int) -> None:
@@ -89,7 +102,7 @@ def _heard(wish: Wish, name: str, target: Target, plan: Plan, ledger: Ledger, as
     return found
 
 
-def _ledger_path(workspace: Workspace, wish: Wish, target: Target, questions: Questions) -> Path:
+def ledger_path(workspace: Workspace, wish: Wish, target: Target, questions: Questions) -> Path:
     """By all that decides what this teacher is asked."""
     asked = wish.plan(target.name, "text").json_bytes()
     parts = asked, wish.classification.json_bytes(), wish.answers.encode(), wish.column.encode(), questions.identity.encode()
