@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import skops.io
 from sklearn.linear_model import LogisticRegression
+from skops.io._trusted_types import SKLEARN_ESTIMATOR_TYPE_NAMES
 
 from stillhouse.errors import RecipeError, TrainingError, UsageError
 from stillhouse.students.linear import MODEL_FILE, LinearStudent
@@ -84,6 +87,14 @@ def test_a_foreign_type_is_never_built(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Canary"):
         LinearStudent.load(tmp_path)
     assert not Canary.touched
+
+
+def test_its_process_does_without_pytorch() -> None:
+    """Which skops would import to list the types it trusts; what it trusts is the same either way."""
+    trusted = "import skops.io._trusted_types as types; print(sorted(types.SKLEARN_ESTIMATOR_TYPE_NAMES))"
+    code = f"import sys, stillhouse.students.linear; print('torch' in sys.modules); {trusted}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["False", str(sorted(SKLEARN_ESTIMATOR_TYPE_NAMES))]
 
 
 @pytest.mark.slow

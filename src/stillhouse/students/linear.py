@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, BadZipFile
 
-import skops.io
 from pydantic import Field, ValidationError
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -20,6 +19,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # c
 from stillhouse.chat import Message
 from stillhouse.errors import RecipeError, TrainingError, UsageError
 from stillhouse.records import Record, problems_of
+from stillhouse.students import skops_io
 from stillhouse.students.base import last_user_text, refuse_unsafe_files
 
 MODEL_FILE = "model.skops"
@@ -89,10 +89,10 @@ class LinearStudent:
         if not path.is_file():
             raise UsageError(f"{folder} holds no linear student: {MODEL_FILE} is missing.")
         try:
-            foreign = sorted(set(skops.io.get_untrusted_types(file=path)) - set(TRUSTED))
+            foreign = sorted(set(skops_io.get_untrusted_types(file=path)) - set(TRUSTED))
             if foreign:
                 raise UsageError(f"{path} holds {', '.join(foreign[:3])}, which no linear student has. It is not loaded.")
-            pipeline = skops.io.load(path, trusted=list(TRUSTED))
+            pipeline = skops_io.load(path, trusted=list(TRUSTED))
         except (ValueError, TypeError, KeyError, OSError, BadZipFile) as exc:
             raise UsageError(f"{path} cannot be read: {exc}.") from exc
         if not isinstance(pipeline, Pipeline) or list(pipeline.named_steps) != ["features", "classifier"]:
@@ -102,7 +102,7 @@ class LinearStudent:
     def save(self, folder: Path) -> None:
         """One file, `model.skops`."""
         folder.mkdir(parents=True, exist_ok=True)
-        skops.io.dump(self._pipeline, folder / MODEL_FILE, compression=ZIP_DEFLATED)
+        skops_io.dump(self._pipeline, folder / MODEL_FILE, compression=ZIP_DEFLATED)
 
     @property
     def parameters(self) -> int:
