@@ -40,10 +40,15 @@ from stillhouse.api.writes import Writes
 from stillhouse.capture import Recorder
 from stillhouse.errors import StillhouseError
 from stillhouse.filing import Filing, Uploads
+from stillhouse.finetuning.creating import KIND as JOB
+from stillhouse.finetuning.creating import WORK as TUNING_WORK
 from stillhouse.gateway import Gateway
 from stillhouse.grading import judge_of, means_of
 from stillhouse.ids import new_id, uuid7_hex
 from stillhouse.jobs.dispatching import Dispatcher, Observer
+from stillhouse.jobs.evals import EVAL_RUN
+from stillhouse.jobs.evals import WORK as EVAL_WORK
+from stillhouse.jobs.forgetting import finish as finish_deletions
 from stillhouse.metering import Meter
 from stillhouse.run import Run
 from stillhouse.settings import Settings
@@ -56,8 +61,10 @@ log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 30.0
 """How long recordings whose clients have left may go on when the server is asked to stop."""
+READERS_BY_WORK = {EVAL_WORK: EVAL_RUN, TUNING_WORK: JOB}
+"""Kinds of runs that read uploaded files -> the kinds of documents that hold them."""
 SWEEP_SECONDS = 600.0
-"""How often files whose time is over are removed from the disk; from the lists they go at once."""
+"""How often files whose time is over are removed from the disk (from the lists they go at once), and deletions finished."""
 
 
 class App:
@@ -98,8 +105,8 @@ class App:
         store, settings, router = self._store, self._settings, self.gateway.router
         workspace = Workspace.over(settings, store)
         resources: list[Resource] = [
-            *asking_resources(router, self.recorder, store, settings.max_body_bytes),
-            StoredCompletions(store, settings.max_body_bytes),
+            *asking_resources(router, self.recorder, store, settings),
+            StoredCompletions(store, settings),
             Models(router, workspace, self.refresh),
             Graders(means_of(settings, router.resolve, judge_of(router)), settings.max_body_bytes),
             UploadedFiles(self.filing, settings.max_file_bytes),
@@ -142,7 +149,7 @@ class App:
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         self.refresh()
         dispatching = asyncio.create_task(self.dispatcher.run())
-        background = [asyncio.create_task(work) for work in (self.meter.run(), self._sweep_files(), self.outbox.run())]
+        background = [asyncio.create_task(work) for work in (self.meter.run(), self._sweep(), self.outbox.run())]
         try:
             yield
         finally:
@@ -157,17 +164,20 @@ class App:
             await self.gateway.close()
 
     async def _note_end(self, run: Run) -> None:
+        if run.ref and run.kind in READERS_BY_WORK:
+            await asyncio.to_thread(self.filing.release, READERS_BY_WORK[run.kind], run.ref)
         event = event_of(run)
         if event is not None:
             await self.outbox.note(event)
 
-    async def _sweep_files(self) -> None:
+    async def _sweep(self) -> None:
         while True:
             try:
                 await asyncio.to_thread(self.uploads.sweep)
                 await asyncio.to_thread(self.filing.sweep)
+                await asyncio.to_thread(finish_deletions, self._store, self._settings)
             except StillhouseError as exc:
-                log.error("files whose time is over could not be removed: %s", exc)
+                log.error("what is to go could not be removed: %s", exc)
             await asyncio.sleep(SWEEP_SECONDS)
 
 

@@ -41,6 +41,15 @@ class ContentRow(Record):
     sample: dict[str, Any] | None = None
 
 
+class CompletionRow(ContentRow):
+    """What was stored, as a row."""
+
+    completion: str
+    """The id of the exchange."""
+    deleted: bool = False
+    """It is not there any more: the row has kept its place and nothing else."""
+
+
 class FileContent(Record):
     type: Literal["file_content"]
     content: list[ContentRow] = Field(min_length=1)

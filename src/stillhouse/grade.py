@@ -107,6 +107,8 @@ class Answered(Record):
     item: dict[str, Any] | None = None
     """What was judged, and the sample below, where the rows are all there is: those of a dataset's examples can be read there."""
     sample: dict[str, Any] | None = None
+    completion: str | None = None
+    """The stored completion that the row was made of; with it, the row's texts go."""
 
 
 class Interval(Record):

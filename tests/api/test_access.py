@@ -30,6 +30,7 @@ GOLDEN = {
     ("DELETE", "/v1/chat/completions/{completion_id}"): Policy.KEY,
     ("GET", "/v1/chat/completions/{completion_id}/messages"): Policy.KEY,
     ("POST", "/v1/responses"): Policy.KEY,
+    ("POST", "/v1/responses/input_tokens"): Policy.KEY,
     ("GET", "/v1/responses/{response_id}"): Policy.KEY,
     ("DELETE", "/v1/responses/{response_id}"): Policy.KEY,
     ("POST", "/v1/responses/{response_id}/cancel"): Policy.KEY,

@@ -104,12 +104,21 @@ def test_what_is_exported_comes_in_elsewhere(tmp_path: Path, run: Run) -> None:
 
 def test_purging_needs_a_filter_and_a_yes(tmp_path: Path, run: Run) -> None:
     run("import", "jsonl", write(tmp_path / "f.jsonl", row(1), row(2), row(3)))
+    nowhere = {"erased_in": [], "kept_in": []}
     assert run("completions", "purge", "--yes") == 2
-    assert run("completions", "purge", "--metadata", "number=1") == {"chosen": 1, "deleted": 0}
-    assert run("completions", "purge", "--metadata", "number=1", "--yes") == {"chosen": 1, "deleted": 1}
+    assert run("completions", "purge", "--metadata", "number=1") == {"chosen": 1, "deleted": 0, **nowhere}
+    assert run("completions", "purge", "--metadata", "number=1", "--yes") == {"chosen": 1, "deleted": 1, **nowhere}
     assert len(run("completions", "list")) == 2
-    assert run("completions", "purge", "--all", "--yes") == {"chosen": 2, "deleted": 2}
+    assert run("completions", "purge", "--all", "--yes") == {"chosen": 2, "deleted": 2, **nowhere}
     assert run("completions", "list", "--any-state") == []
+
+
+def test_purging_names_the_dataset_that_stays(tmp_path: Path, run: Run) -> None:
+    run("import", "jsonl", write(tmp_path / "f.jsonl", row(1), row(2), row(3)))
+    made = run("dataset", "build", "some", "--metadata", "number=1")
+    (kept,) = run("completions", "purge", "--metadata", "number=1", "--yes")["kept_in"]
+    assert (kept["kind"], kept["name"], kept["id"]) == ("dataset", "some", made["fingerprint"])
+    assert run("completions", "purge", "--metadata", "number=2", "--yes")["kept_in"] == []
 
 
 def test_an_import_that_was_killed_is_finished_by_running_it_again(tmp_path: Path, run: Run) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stillhouse.document import DocumentQuery
+from stillhouse.document import Document, DocumentQuery
 from stillhouse.errors import NotFoundError
 from stillhouse.filing import Filing
 from stillhouse.settings import Settings
@@ -36,6 +36,28 @@ def test_bytes_are_kept_once_and_go_with_the_last_record(store: SqlStore, settin
     assert blobs(settings) == []
     with pytest.raises(NotFoundError):
         filing.path_of(second.id)
+
+
+def test_what_a_reader_holds_stays_until_it_has_ended(store: SqlStore, settings: Settings) -> None:
+    filing = Filing(store, settings)
+    made = [filing.keep(content, "a", "evals") for content in (b'{"item": {}}', b'{"item": {"a": 1}}')]
+    for number, record in enumerate((made[0], made[0], made[1])):
+        held = {"held": [record.sha256]}
+        store.put_document(Document(kind="eval.run", id=f"run-{number}", created=1, record=held)).result()
+    reader = Filing(store, settings, held={record.id: record.sha256 for record in made})
+    for record in made:
+        filing.delete(record.id)
+    filing.sweep()
+    assert [reader.path_of(record.id).read_bytes() for record in made] == [b'{"item": {}}', b'{"item": {"a": 1}}']
+    with pytest.raises(NotFoundError):
+        filing.path_of(made[0].id)
+    filing.release("eval.run", "run-0")
+    assert len(blobs(settings)) == 2, "another one still reads it"
+    for _ in range(2):
+        filing.release("eval.run", "run-1")
+    assert blobs(settings) == [b'{"item": {"a": 1}}']
+    with pytest.raises(NotFoundError, match="was deleted, and nobody holds"):
+        reader.path_of(made[0].id)
 
 
 def test_what_has_expired_is_gone_from_everywhere_at_once_and_from_disk_with_the_sweep(

@@ -131,7 +131,11 @@ def _checkpoints_are_models(client: openai.OpenAI, job: Any) -> None:
     assert made[0].metrics.full_valid_loss is not None and made[0].metrics.train_mean_token_accuracy is not None
     assert {one.fine_tuned_model_checkpoint for one in made} <= {model.id for model in client.models.list()}
     middle = made[1].fine_tuned_model_checkpoint
-    assert say(client, middle, "1+1").model == middle
+    said = say(client, middle, "1+1")
+    assert said.model == middle
+    assert client.responses.input_tokens.count(model=middle, input="1+1").input_tokens == said.usage.prompt_tokens
+    with pytest.raises(openai.BadRequestError, match="chat.completions, with logprobs=True"):
+        client.completions.create(model=middle, prompt="1+1", echo=True, logprobs=1)
     _permissions(client, made[2].fine_tuned_model_checkpoint)
 
 
@@ -247,8 +251,9 @@ def test_a_classifier_by_distillation_and_pages_of_jobs(client: openai.OpenAI) -
         ).id
         for n in range(2)
     ]
+    assert client.files.delete(training).deleted, "its bytes are held until those who read it have ended"
     job = ended(client, made[1])
-    assert job.status == "succeeded" and job.method.type == "supervised"
+    assert (job.status, job.training_file) == ("succeeded", training) and job.method.type == "supervised"
     assert job.model_extra["stillhouse"]["distillation"] == extra["method"]["distillation"]
     assert (job.hyperparameters.n_epochs, job.hyperparameters.batch_size) == (1, 12)
     said = client.chat.completions.create(model=job.fine_tuned_model, messages=[{"role": "user", "content": "card 9"}])
@@ -256,9 +261,12 @@ def test_a_classifier_by_distillation_and_pages_of_jobs(client: openai.OpenAI) -
     assert [one.id for one in client.fine_tuning.jobs.list(limit=1)][:2] == made[::-1]
     assert [one.id for one in client.fine_tuning.jobs.list(metadata={"n": "0"})] == made[:1]
     ended(client, made[0])
-    plain = client.fine_tuning.jobs.create(model=LINEAR, training_file=training)
+    with pytest.raises(openai.BadRequestError, match="There is no file"):
+        client.fine_tuning.jobs.create(model=LINEAR, training_file=training)
+    plain = client.fine_tuning.jobs.create(model=LINEAR, training_file=upload(client, INTENTS))
     assert plain.id in [one.id for one in client.fine_tuning.jobs.list(extra_query={"metadata": "null"})]
     assert made[0] not in [one.id for one in client.fine_tuning.jobs.list(extra_query={"metadata": "null"})]
+
     client.fine_tuning.jobs.cancel(plain.id)
 
 

@@ -81,6 +81,12 @@ def test_a_response_is_stored_read_listed_and_deleted(client: openai.OpenAI, ups
             read(made.id if read != client.chat.completions.retrieve else completion)
 
 
+def test_tokens_are_counted_by_who_has_the_tokenizer(client: openai.OpenAI, upstream: FakeUpstream) -> None:
+    said = {"fault": {"raw": json.dumps({"object": "response.input_tokens", "input_tokens": 7})}}
+    counted = client.responses.input_tokens.count(model="gpt-4o", input="Hello?", extra_body=said)
+    assert counted.input_tokens == 7 and upstream.ledger[-1].path == "/v1/responses/input_tokens"
+
+
 def test_nothing_is_kept_where_store_is_false(client: openai.OpenAI, upstream: FakeUpstream) -> None:
     made = client.responses.create(model="gpt-4o", input="Hello?", store=False)
     assert asked(upstream)["store"] is False

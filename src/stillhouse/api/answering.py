@@ -15,18 +15,19 @@ from stillhouse.api.forwarding import Forwarding
 from stillhouse.api.responses import Responses
 from stillhouse.capture import Recorder
 from stillhouse.routing import Router
+from stillhouse.settings import Settings
 from stillhouse.stores.base import Store
 
 ENDPOINTS = ("/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/completions")
 """Their paths."""
 
 
-def asking_resources(router: Router, recorder: Recorder, store: Store, max_body_bytes: int) -> list[Resource]:
+def asking_resources(router: Router, recorder: Recorder, store: Store, settings: Settings) -> list[Resource]:
     """Every resource whose POST asks a model."""
     return [
-        Completions(router, recorder, max_body_bytes),
-        Responses(router, recorder, store, max_body_bytes),
-        Forwarding(router, recorder, max_body_bytes),
+        Completions(router, recorder, settings.max_body_bytes),
+        Responses(router, recorder, store, settings),
+        Forwarding(router, recorder, settings.max_body_bytes),
     ]
 
 

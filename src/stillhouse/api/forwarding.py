@@ -78,6 +78,8 @@ async def answer_forwarded(target: Target, path: str, request: ChatRequest, reco
 def _forwarder(target: Target, path: str) -> Forwarder:
     if target.forwarder is None:
         raise InvalidParameterError(
-            f"The model '{target.name}' answers chat requests, not {path}: it lies on this machine.", "model"
+            f"The model '{target.name}' lies on this machine and answers chat requests, not {path}: ask it by chat.completions, "
+            "with logprobs=True where likelihoods are wanted. 'echo' is offered by upstreams alone.",
+            "model",
         )
     return target.forwarder

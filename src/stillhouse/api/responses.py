@@ -15,6 +15,7 @@ from stillhouse.api.asgi import Call, Reply, json_bytes
 from stillhouse.api.bodies import json_object
 from stillhouse.api.describing import takes
 from stillhouse.api.endpoint import Line
+from stillhouse.api.forwarding import answer_forwarded
 from stillhouse.api.pages import MAX_PAGE, PageQuery, page_among
 from stillhouse.api.parameters import check_common
 from stillhouse.api.raw_bodies import ResponsesBody
@@ -24,13 +25,16 @@ from stillhouse.chat import ChatRequest, Chunk, Message
 from stillhouse.document import Document
 from stillhouse.errors import InvalidParameterError, NotFoundError, StillhouseError, UsageError
 from stillhouse.ids import new_id
+from stillhouse.jobs.forgetting import forget
 from stillhouse.responses import Events, answered, chat_request, failed, input_items, messages_of, skeleton
 from stillhouse.routing import Router
+from stillhouse.settings import Settings
 from stillhouse.stores.base import Store
 from stillhouse.transcript import assemble
 
 ALL = "/v1/responses"
 ONE = ALL + "/{response_id}"
+COUNTED = "/input_tokens"
 KIND = "response"
 LONGEST = 1000
 """Responses that may follow one another by `previous_response_id`."""
@@ -39,15 +43,16 @@ LONGEST = 1000
 class Responses:
     """Handlers; reads run in a thread, the event loop goes on."""
 
-    def __init__(self, router: Router, recorder: Recorder, store: Store, max_body_bytes: int) -> None:
+    def __init__(self, router: Router, recorder: Recorder, store: Store, settings: Settings) -> None:
         self._router = router
         self._recorder = recorder
         self._store = store
-        self._max_body_bytes = max_body_bytes
+        self._settings = settings
 
     def routes(self) -> list[Line]:
         return [
             ("POST", ALL, self.create, Policy.KEY),
+            ("POST", ALL + COUNTED, self.count, Policy.KEY),
             ("GET", ONE, self.retrieve, Policy.KEY),
             ("DELETE", ONE, self.delete, Policy.KEY),
             ("POST", ONE + "/cancel", self.cancel, Policy.KEY),
@@ -56,7 +61,7 @@ class Responses:
 
     @takes(ResponsesBody)
     async def create(self, call: Call) -> Reply | None:
-        body = json_object(await call.body(self._max_body_bytes))
+        body = json_object(await call.body(self._settings.max_body_bytes))
         check_common(body)
         stored = body.get("store") is not False  # unlike in chat, where nothing is kept that was not asked to be
         history = await asyncio.to_thread(self._history, body.get("previous_response_id"))
@@ -72,6 +77,22 @@ class Responses:
         await serve_stream(call, events, self._said(events, body, stored=stored))
         return None
 
+    @takes(ResponsesBody)
+    async def count(self, call: Call) -> Reply:
+        """How many tokens a request's input is. An upstream is asked at the same path; a student reads it and says one token."""
+        body = json_object(await call.body(self._settings.max_body_bytes))
+        check_common(body)
+        request = ChatRequest(json_bytes(body), call.headers)
+        target = self._router.resolve(request.model)
+        if target.forwarder is not None:
+            response = await answer_forwarded(target, "/responses" + COUNTED, request, self._recorder)
+            return Reply(200, response.raw, response.headers)
+        history = await asyncio.to_thread(self._history, body.get("previous_response_id"))
+        asked = {**chat_request(body, history), "max_completion_tokens": 1, "store": False, "stream": False}
+        capture = Capture(target.model, self._recorder, Origin(target.upstream, target.name, target.may_train))
+        answer = await capture.complete(ChatRequest(json_bytes(asked), call.headers))
+        return Reply.of({"object": "response.input_tokens", "input_tokens": answer.usage.prompt_tokens or 0})
+
     async def retrieve(self, call: Call) -> Reply:
         if call.query.get("stream") == "true":
             raise InvalidParameterError("A response that is stored is read whole: leave out 'stream'.", "stream")
@@ -81,7 +102,7 @@ class Responses:
     async def delete(self, call: Call) -> Reply:
         """With the completion that holds its answer: who deletes a response wants its text gone."""
         document = await asyncio.to_thread(self._document, call.path_parameter("response_id"))
-        await asyncio.wrap_future(self._store.delete_completions([document.record["completion"]]))
+        await asyncio.to_thread(forget, self._store, self._settings, [document.record["completion"]])
         await asyncio.wrap_future(self._store.delete_document(KIND, document.id))
         return Reply.of({"id": document.id, "object": "response", "deleted": True})
 

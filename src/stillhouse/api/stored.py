@@ -18,6 +18,8 @@ from stillhouse.api.parameters import check_metadata, list_query
 from stillhouse.api.raw_bodies import MetadataBody
 from stillhouse.completion import Completion
 from stillhouse.errors import InvalidParameterError, NotFoundError
+from stillhouse.jobs.forgetting import forget
+from stillhouse.settings import Settings
 from stillhouse.stores.base import Store
 from stillhouse.transcript import assemble, message_text, prompt_messages
 
@@ -30,9 +32,9 @@ PART_KINDS = ("text", "image_url")
 class StoredCompletions:
     """Handlers; reads run in a thread, the event loop goes on."""
 
-    def __init__(self, store: Store, max_body_bytes: int) -> None:
+    def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
-        self._max_body_bytes = max_body_bytes
+        self._settings = settings
 
     def routes(self) -> list[Line]:
         return [
@@ -58,7 +60,7 @@ class StoredCompletions:
 
     @takes(MetadataBody)
     async def update(self, call: Call) -> Reply:
-        body = json_object(await call.body(self._max_body_bytes))
+        body = json_object(await call.body(self._settings.max_body_bytes))
         if "metadata" not in body:
             raise InvalidParameterError("Only 'metadata' can be changed, and it is missing.", "metadata")
         metadata = check_metadata(body["metadata"])
@@ -68,8 +70,9 @@ class StoredCompletions:
 
     async def delete(self, call: Call) -> Reply:
         row = await asyncio.to_thread(self._row, call)
-        await asyncio.wrap_future(self._store.delete_completions([row.id]))
-        return Reply.of({"object": "chat.completion.deleted", "id": row.id, "deleted": True})
+        forgotten = await asyncio.to_thread(forget, self._store, self._settings, [row.id])
+        reach = forgotten.model_dump(mode="json", exclude={"deleted"})
+        return Reply.of({"object": "chat.completion.deleted", "id": row.id, "deleted": True, "stillhouse": reach})
 
     @takes(most=MAX_PAGE)
     async def messages(self, call: Call) -> Reply:

@@ -145,7 +145,8 @@ def purge(
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without it, only say how many.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Delete what the filters choose, for good: rows, contents, search index. Datasets made of them stay."""
+    """Delete what the filters choose, for good, in evals' runs too. What was made of them and stays is named."""
+    from stillhouse.jobs.forgetting import forget
     from stillhouse.stores.base import every
 
     session: Session = ctx.obj
@@ -154,11 +155,12 @@ def purge(
     store = session.workspace.store
     query = filters.completion_query(model, metadata, since, until, finish_reason, text, tag, any_state=any_state or everything)
     ids = [found.id for found in every(store, query)]
-    chunks = [ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK)] if yes else []
-    deleted = sum(store.delete_completions(chunk).result() for chunk in chunks)
     if not yes:
         session.say(f"{len(ids):,} completions would be deleted. Add --yes to do it.")
-    session.emit({"chosen": len(ids), "deleted": deleted})
+    forgotten = forget(store, session.workspace.settings, ids if yes else [])
+    for kept in forgotten.kept_in:
+        session.say(f"Made of some of them, and kept: the {kept.kind} {kept.name} ({kept.id}).")
+    session.emit({"chosen": len(ids), **forgotten.model_dump(mode="json")})
 
 
 def _emit_page(session: Session, query: CompletionQuery, limit: int) -> None:

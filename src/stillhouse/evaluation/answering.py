@@ -141,6 +141,7 @@ async def _row(model: str, case: Case, outcome: Outcome | None, graders: Sequenc
         metadata=dict(case.metadata),
         item=dict(case.item) if whole else None,
         sample=dict(sample) if whole else None,
+        completion=case.completion,
     )
 
 

@@ -37,6 +37,8 @@ class Case:
     """Why nothing can be asked about it."""
     label: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    completion: str | None = None
+    """The stored completion that it was made of."""
 
 
 def case_id(item: Item, times: Counter[str]) -> str:

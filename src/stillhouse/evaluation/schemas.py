@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from stillhouse.errors import FormatError
-from stillhouse.eval_config import ContentRow, CustomConfig, DataSourceConfig
+from stillhouse.eval_config import CompletionRow, ContentRow, CustomConfig, DataSourceConfig
 
 SLOW_KEYWORDS = frozenset({"pattern", "patternProperties", "$ref", "$dynamicRef"})
 
@@ -49,6 +49,9 @@ def checked(rows: Iterable[ContentRow], config: DataSourceConfig, *, in_run: boo
 
     validator = validator_for(config.item_schema)(config.item_schema, registry=Registry())  # nothing is fetched
     for number, row in enumerate(rows):
+        if isinstance(row, CompletionRow) and row.deleted:
+            yield row
+            continue
         try:
             problem: ValidationError | None = best_match(validator.iter_errors(row.item))
         except (Unresolvable, RecursionError) as exc:

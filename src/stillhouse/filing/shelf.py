@@ -1,14 +1,15 @@
 """`Filing`: files by id. A record stands in the store, the bytes lie beside it under their hash, once however often they came.
 
 Bytes come before their record and go after it, so there is never a record without its bytes; what a killed process left without
-a record is found by `sweep`. A file whose time is over is not there any more, whether its bytes have been swept or not.
+a record is found by `sweep`. A file whose time is over is not there any more, whether its bytes have been swept or not. Who reads
+one for long (a batch, an eval's run, a fine-tuning job) holds its bytes by their hash, so that a file may be deleted meanwhile.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -25,6 +26,8 @@ KIND = "file"
 PART_KIND = "upload_part"
 HOLDERS = (KIND, PART_KIND, "batch")
 """Kinds of documents whose `sha256` says that bytes are still wanted."""
+READERS = ("eval.run", "fine_tuning.job")
+"""Kinds whose `held` names the bytes that they read until they have ended."""
 MONTH_SECONDS = 30 * 86_400
 """After which a file of requests goes, as OpenAI's do, unless another time was said."""
 PIECE = 2**20
@@ -33,10 +36,21 @@ AT_ONCE = 256
 
 
 class Filing:
-    """Everything but `page`, `file` and `path_of` writes to disk, and waits for it."""
+    """Everything but `page`, `file` and `path_of` writes to disk, and waits for it.
 
-    def __init__(self, store: DocumentStore, settings: Settings, now: Callable[[], float] = time.time) -> None:
+    `held`: file ids -> the hashes of their bytes, which somebody holds: those are read whatever became of the files.
+    """
+
+    def __init__(
+        self,
+        store: DocumentStore,
+        settings: Settings,
+        now: Callable[[], float] = time.time,
+        *,
+        held: Mapping[str, str] | None = None,
+    ) -> None:
         self.files = Files(settings.uploads)
+        self._held = dict(held or {})
         self._store = store
         self._settings = settings
         self._now = now
@@ -103,7 +117,12 @@ class Filing:
 
     def path_of(self, file_id: str) -> Path:
         """Where a file's bytes lie, for reading. Raises NotFoundError."""
-        return self.files.path(self.file(file_id).sha256)
+        held = self._held.get(file_id)
+        if held is None:
+            return self.files.path(self.file(file_id).sha256)
+        if held not in self.files:
+            raise NotFoundError(f"The file '{file_id[:80]}' was deleted, and nobody holds its content any more.")
+        return self.files.path(held)
 
     def page(self, query: DocumentQuery) -> Page[FileRecord]:
         """A page of the files that are there. Raises NotFoundError where `query.after` is none."""
@@ -129,6 +148,13 @@ class Filing:
         while some := list(islice(left, AT_ONCE)):
             self.files.drop(some, self._wanted)
 
+    def release(self, kind: str, id: str) -> None:
+        """A reader (of `READERS`) has ended: what it held goes, unless a file or another reader has it."""
+        document = self._store.document(kind, id)
+        if document is not None and document.record.get("held"):
+            self._store.change_document(kind, id, {"held": []}).result()
+            self.forget(map(str, document.record["held"]))
+
     def sweep(self) -> int:
         """Remove the files whose time is over, and bytes that a killed process left behind; returns how many files went."""
         gone = [record for record in self._all() if record.expired(self._now())]
@@ -145,4 +171,6 @@ class Filing:
         return self._store.documents(DocumentQuery(kind=kind, limit=10**9)).items
 
     def _wanted(self) -> set[str]:
-        return {str(document.record["sha256"]) for kind in HOLDERS for document in self._documents(kind)}
+        kept = {str(document.record["sha256"]) for kind in HOLDERS for document in self._documents(kind)}
+        held = (document.record.get("held", ()) for kind in READERS for document in self._documents(kind))
+        return kept.union(*held)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import NamedTuple, TypeVar
 
 from stillhouse.document import Document, DocumentQuery
 from stillhouse.errors import ConflictError, MissingExtraError, NotFoundError, UsageError
-from stillhouse.filing import Filing
+from stillhouse.filing import FileRecord, Filing
 from stillhouse.finetuning.bases import ARCHITECTURES, HUB, Base, find_base
 from stillhouse.finetuning.recipes import Wish
 from stillhouse.finetuning.refusals import RefusedError
@@ -52,9 +52,10 @@ class Job(NamedTuple):
 
 def create(workspace: Workspace, filing: Filing, request: JobRequest) -> Job:
     """Enter a job and queue its run. Raises RefusedError, UpstreamError, StoreError."""
+    files = dict[str, str]()
     for param, file_id in (("training_file", request.training_file), ("validation_file", request.validation_file)):
         if file_id is not None:
-            _check_file(filing, param, file_id)
+            files[file_id] = _checked_file(filing, param, file_id).sha256
     base = _base(workspace, request)
     seed = secrets.randbelow(MAX_SEED) if request.seed is None else request.seed
     number = uuid7_hex()
@@ -64,7 +65,7 @@ def create(workspace: Workspace, filing: Filing, request: JobRequest) -> Job:
         check(workspace, request, base)
     else:
         _refusing("model", check_upstream, workspace, base, request)
-    return _enter(workspace, request, base, name=name, seed=seed, number=number)
+    return _enter(workspace, request, base, files, name=name, seed=seed, number=number)
 
 
 def check(workspace: Workspace, request: JobRequest, base: Base) -> Recipe:
@@ -144,7 +145,10 @@ def delete_model(workspace: Workspace, name: str) -> str:
     return name
 
 
-def _enter(workspace: Workspace, request: JobRequest, base: Base, *, name: str, seed: int, number: str) -> Job:
+def _enter(
+    workspace: Workspace, request: JobRequest, base: Base, files: Mapping[str, str], *, name: str, seed: int, number: str
+) -> Job:
+    """`files`: the ids of the files it reads -> the hashes of their bytes."""
     created = int(time.time())
     asked = request.model_dump(mode="json", exclude_unset=True)
     document = Document(
@@ -158,6 +162,7 @@ def _enter(workspace: Workspace, request: JobRequest, base: Base, *, name: str, 
             "marked": "yes" if request.metadata else "no",
             "model": name,
             "seed": seed,
+            "held": list(files.values()),
         },
     )
     run = Run(
@@ -173,6 +178,7 @@ def _enter(workspace: Workspace, request: JobRequest, base: Base, *, name: str, 
             "request": asked,
             "base": base.model_dump(mode="json"),
             "seed": seed,
+            "files": dict(files),
             "keep_epochs": KEPT_EPOCHS,
             "integrations": [each.model_dump(mode="json") for each in request.integrations or ()],
             **({} if base.upstream is None else {"upstream": base.upstream}),
@@ -191,7 +197,7 @@ def _base(workspace: Workspace, request: JobRequest) -> Base:
         raise RefusedError(str(exc), "model") from exc
 
 
-def _check_file(filing: Filing, param: str, file_id: str) -> None:
+def _checked_file(filing: Filing, param: str, file_id: str) -> FileRecord:
     try:
         record = filing.file(file_id)
     except NotFoundError as exc:
@@ -199,6 +205,7 @@ def _check_file(filing: Filing, param: str, file_id: str) -> None:
     if record.purpose != "fine-tune":
         what = f"has the purpose '{record.purpose}', and a {param} needs 'fine-tune'. Upload it again"
         raise RefusedError(f"invalid {param}: {file_id} {what}.", param, "invalid_file")
+    return record
 
 
 def _check_integrations(request: JobRequest, base: Base) -> None:

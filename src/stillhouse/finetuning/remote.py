@@ -88,7 +88,7 @@ class _Remote:
 
     async def _begin(self) -> None:
         """Files, then the job; each remembered as soon as it is there."""
-        filing = Filing(self._workspace.store, self._workspace.settings)
+        filing = Filing(self._workspace.store, self._workspace.settings, held=self._run.spec.get("files"))
         for param in ("training_file", "validation_file"):
             file_id = getattr(self._request, param)
             if file_id is not None and f"remote_{param}" not in self._run.spec:

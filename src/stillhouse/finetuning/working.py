@@ -79,7 +79,7 @@ def _work(workspace: Workspace, run: Run, claim: Claim) -> dict[str, Any] | None
 
 def _prepare(workspace: Workspace, run: Run, claim: Claim, request: JobRequest) -> Run | None:
     """The run with its dataset and recipe; None where it was asked to stop meanwhile."""
-    filing = Filing(workspace.store, workspace.settings)
+    filing = Filing(workspace.store, workspace.settings, held=run.spec.get("files"))
     for param, file_id in _files(request).items():
         claim.journal.append(f"Validating {param.replace('_', ' ')}: {file_id}")
         _validate(filing, param, file_id, request.way.type)

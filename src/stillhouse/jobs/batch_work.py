@@ -185,7 +185,7 @@ async def _asking(store: Store, settings: Settings, batch: Batch) -> AsyncIterat
     await asyncio.to_thread(gateway.refresh)
     meter = Meter(store)
     recorder = Recorder(store, settings, batch.run, meter.count)
-    handler = handlers_of(asking_resources(gateway.router, recorder, store, settings.max_body_bytes))[batch.endpoint]
+    handler = handlers_of(asking_resources(gateway.router, recorder, store, settings))[batch.endpoint]
     metering = asyncio.ensure_future(meter.run())
     try:
         yield _answering(handler, batch.endpoint, Trying(Limit(settings.batch_concurrency), PATIENCE))

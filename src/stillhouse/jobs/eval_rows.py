@@ -1,7 +1,8 @@
 """The rows that an eval's run is about: from its body, from a file, from what was stored.
 
-What is stored goes on changing, so it is read once, when the run begins; from then on the run has rows of its own. They and what
-becomes of them lie in the run's folder, which goes with the run.
+What is stored goes on changing, so which exchanges it is about is decided once, when the run begins. Their texts stay where they
+are and are read when their turn comes: what was deleted meanwhile is not asked about. Rows that came with the request, and what
+becomes of all of them, lie in the run's folder, which goes with the run.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from stillhouse.completion import Completion, CompletionQuery
 from stillhouse.document import DocumentQuery
 from stillhouse.errors import FormatError
 from stillhouse.eval_config import (
+    CompletionRow,
     ContentRow,
     DataSource,
     DataSourceConfig,
@@ -46,9 +48,21 @@ class RowFiles(Record):
 
     files: tuple[str, ...] = ()
     """In the run's folder, by content."""
+    stored: tuple[str, ...] = ()
+    """Or the ids of stored exchanges, in such files."""
     upload: str | None = None
     """Or an uploaded file, by id."""
+    sha256: str = ""
+    """Of the uploaded file."""
     count: int
+
+
+class StoredId(Record):
+    """A row that lies in the store."""
+
+    completion: str
+    response: str | None = None
+    """Where it was asked for as a response: that has metadata of its own."""
 
 
 def run_files(settings: Settings, run_id: str) -> Files:
@@ -68,37 +82,57 @@ def journal_path(settings: Settings, run_id: str, block: int) -> Path:
 
 def keep_rows(rows: Iterable[ContentRow], files: Files) -> RowFiles:
     """Rows as files of the run's folder."""
-    left, names, count = iter(rows), [], 0
+    names, count = _kept(rows, files)
+    return RowFiles(files=names, count=count)
+
+
+def _kept(records: Iterable[Record], files: Files) -> tuple[tuple[str, ...], int]:
+    left, names, count = iter(records), [], 0
     while some := list(islice(left, AT_ONCE)):
         names.append(files.put(pack(some)))
         count += len(some)
-    return RowFiles(files=tuple(names), count=count)
+    return tuple(names), count
 
 
-def rows_of_source(store: Store, settings: Settings, source: DataSource, config: DataSourceConfig, run_id: str) -> RowFiles:
-    """The rows that a source names, made fast. Raises NotFoundError, FormatError when a file is none of rows."""
+def rows_of_source(
+    store: Store, settings: Settings, source: DataSource, config: DataSourceConfig, run_id: str, held: str = ""
+) -> RowFiles:
+    """The rows that a source names, made fast. `held`: the bytes of the file it names, by their hash.
+
+    Raises NotFoundError, FormatError when a file is none of rows.
+    """
     origin = source.source
     if isinstance(origin, FileId):
-        path = Filing(store, settings).path_of(origin.id)
-        return RowFiles(upload=origin.id, count=sum(1 for _ in file_rows(path)))
+        rows = RowFiles(upload=origin.id, sha256=held, count=0)
+        return rows.model_copy(update={"count": sum(1 for _ in read_rows(store, settings, rows, run_id))})
     if isinstance(origin, FileContent):
         return keep_rows(origin.content, run_files(settings, run_id))
     needed = (config.metadata or {}) if isinstance(config, LogsConfig) else {}
     if isinstance(origin, StoredCompletions):
-        rows = stored_completions(store, origin, needed)
+        ids = stored_completions(store, origin, needed)
     else:
-        rows = stored_responses(store, origin, needed)
-    return keep_rows(rows, run_files(settings, run_id))
+        ids = stored_responses(store, origin, needed)
+    names, count = _kept(ids, run_files(settings, run_id))
+    return RowFiles(stored=names, count=count)
 
 
 def read_rows(store: Store, settings: Settings, rows: RowFiles, run_id: str) -> Iterator[ContentRow]:
     """One after the other, a file's worth in memory. Raises NotFoundError when an uploaded file is gone, FormatError."""
     if rows.upload is not None:
-        yield from file_rows(Filing(store, settings).path_of(rows.upload))
+        held = {rows.upload: rows.sha256} if rows.sha256 else {}
+        yield from file_rows(Filing(store, settings, held=held).path_of(rows.upload))
         return
     files = run_files(settings, run_id)
     for name in rows.files:
         yield from unpack_as(ContentRow, files.get(name))
+    for stored in stored_ids(rows, files):
+        yield _completion_row(store, stored)
+
+
+def stored_ids(rows: RowFiles, files: Files) -> Iterator[StoredId]:
+    """Which exchanges a run's rows are, in their order; none where its rows come from elsewhere."""
+    for name in rows.stored:
+        yield from unpack_as(StoredId, files.get(name))
 
 
 def file_rows(path: Path) -> Iterator[ContentRow]:
@@ -109,22 +143,27 @@ def file_rows(path: Path) -> Iterator[ContentRow]:
         yield ContentRow(item=row.item, sample=row.sample)
 
 
-def stored_completions(store: Store, source: StoredCompletions, needed: dict[str, str]) -> Iterator[ContentRow]:
-    """Stored exchanges as rows: what was asked is the item, what was answered the sample (and `item.output_text`)."""
+def stored_completions(store: Store, source: StoredCompletions, needed: dict[str, str]) -> Iterator[StoredId]:
+    """The stored exchanges that a source names, oldest first."""
     query = CompletionQuery(
         model=source.model,
         metadata={**needed, **(source.metadata or {})},
         created_after=source.created_after,
         created_before=source.created_before,
     )
-    for row in islice(every(store, query), source.limit):
-        payload = store.payload(row.id)
-        if payload is not None:
-            yield stored_row(row, payload, row.metadata)
+    return (StoredId(completion=row.id) for row in islice(every(store, query), source.limit))
 
 
-def stored_row(row: Completion, payload: Payload, metadata: dict[str, str]) -> ContentRow:
-    """One exchange: what was asked is the item."""
+def _completion_row(store: Store, stored: StoredId) -> CompletionRow:
+    row, payload = store.completion(stored.completion), store.payload(stored.completion)
+    document = None if stored.response is None else store.document("response", stored.response)
+    if row is None or payload is None:
+        return CompletionRow(item={}, completion=stored.completion, deleted=True)
+    return stored_row(row, payload, row.metadata if document is None else document.record.get("metadata") or {})
+
+
+def stored_row(row: Completion, payload: Payload, metadata: dict[str, str]) -> CompletionRow:
+    """One exchange: what was asked is the item, what was answered the sample (and `item.output_text`)."""
     messages = prompt_messages(payload.request)
     response = ChatResponse.build(assemble(payload.response or b"", row.stream))
     item: dict[str, Any] = {
@@ -133,19 +172,18 @@ def stored_row(row: Completion, payload: Payload, metadata: dict[str, str]) -> C
         "output_text": response.text,
         "metadata": metadata,
     }
-    return ContentRow(item=item, sample=described(response, messages, row.model))
+    return CompletionRow(item=item, sample=described(response, messages, row.model), completion=row.id)
 
 
-def stored_responses(store: Store, source: StoredResponses, needed: dict[str, str]) -> Iterator[ContentRow]:
+def stored_responses(store: Store, source: StoredResponses, needed: dict[str, str]) -> Iterator[StoredId]:
     """What the Responses API stored, oldest first. What was asked and answered stands in the completion behind each."""
     wanted = {**needed, **(source.metadata or {})}
     query = DocumentQuery(kind="response", metadata=wanted, limit=10**9, order="asc")
     for document in store.documents(query).items:
         asked, completion = document.record.get("asked") or {}, str(document.record.get("completion"))
-        row, payload = store.completion(completion), store.payload(completion)
-        fits = _in_time(source, document.created) and _asked_so(source, asked)
-        if fits and row is not None and row.state == "complete" and payload is not None:
-            yield stored_row(row, payload, document.record.get("metadata") or {})
+        row = store.completion(completion)
+        if _in_time(source, document.created) and _asked_so(source, asked) and row is not None and row.state == "complete":
+            yield StoredId(completion=completion, response=document.id)
 
 
 def _in_time(source: StoredResponses, created: int) -> bool:

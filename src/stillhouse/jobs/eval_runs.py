@@ -16,10 +16,11 @@ from typing import Any
 from stillhouse.apply import Journal, Outcome, Remembering
 from stillhouse.chat import ChatModel, ChatRequest, ChatResponse, Chunk
 from stillhouse.errors import ConflictError, StillhouseError, UsageError
-from stillhouse.eval_config import ContentRow, JsonlSource
+from stillhouse.eval_config import CompletionRow, ContentRow, JsonlSource
 from stillhouse.evaluation import Candidate, Memory, Plan, answer_all, warm
 from stillhouse.evaluation.blocks import ROWS, put_block, rows_in
 from stillhouse.evaluation.cases import Case, case_id, messages_for, with_output_text
+from stillhouse.evaluation.erasing import DELETED, erased
 from stillhouse.evaluation.pairwise import win_rate
 from stillhouse.evaluation.schemas import checked
 from stillhouse.evaluation.scoring import result
@@ -33,6 +34,7 @@ from stillhouse.jobs.eval_comparing import slim
 from stillhouse.jobs.eval_graders import Named, criterion_names
 from stillhouse.jobs.eval_rows import RowFiles, journal_path, read_rows, rows_of_source, run_files
 from stillhouse.jobs.evals import EVAL_RUN, EvalRecord, EvalRunRecord, find_eval, find_run
+from stillhouse.jobs.forgetting import erase_in
 from stillhouse.jobs.stoppable import run_stoppable
 from stillhouse.prices import load_prices
 from stillhouse.records import fingerprint
@@ -93,7 +95,8 @@ class _EvalWork:
         rows = self._record.rows
         if rows is None:
             store = self._workspace.store
-            rows = rows_of_source(store, self._settings, self._source, self._eval.config, self._run.id)
+            held = next(iter(self._record.held), "")
+            rows = rows_of_source(store, self._settings, self._source, self._eval.config, self._run.id, held)
             self._change({"rows": rows.model_dump(mode="json")})
         if not rows.count:
             raise UsageError("The data source holds no row: nothing that is stored has this model, metadata and time.")
@@ -169,17 +172,21 @@ class _EvalWork:
             yield self._case(row, case_id(row.item, ids))
 
     def _case(self, row: ContentRow, identifier: str) -> Case:
+        completion = row.completion if isinstance(row, CompletionRow) else None
+        if isinstance(row, CompletionRow) and row.deleted:
+            return Case(f"deleted-{completion}", {"deleted": DELETED}, error=DELETED)
         theirs = self._teacher().get(identifier)
         item = row.item if theirs is None else {**row.item, "teacher": theirs}
         if isinstance(self._source, JsonlSource) or not self._record.model:
-            return Case(identifier, item, sample=with_output_text(row.sample or {}))
+            return Case(identifier, item, sample=with_output_text(row.sample or {}), completion=completion)
         try:
             messages = messages_for(self._source.input_messages, item)
         except StillhouseError as exc:
-            return Case(identifier, item, error=str(exc))
+            return Case(identifier, item, error=str(exc), completion=completion)
         sampling = self._source.sampling_params
         parameters = sampling.parameters if sampling is not None else {}
-        return Case(identifier, item, request=ChatRequest.build(self._record.model, messages, **parameters))
+        request = ChatRequest.build(self._record.model, messages, **parameters)
+        return Case(identifier, item, request=request, completion=completion)
 
     def _teacher(self) -> dict[str, str]:
         """Case -> what the run that this one is set against answered."""
@@ -190,10 +197,27 @@ class _EvalWork:
         return self._theirs or {}
 
     def _keep(self, rows: Sequence[Answered]) -> None:
-        blocks = (*self._record.blocks, put_block(rows, self._files.put))
+        """A block more. What was deleted since it was read is erased: before it is kept, or, where that came between, after."""
+        block = put_block([erased(row) if self._is_gone(row) else row for row in rows], self._files.put)
         tally = self._record.tally.plus(rows, self._names)
-        self._record = self._record.model_copy(update={"blocks": blocks, "tally": tally})
-        self._change(self._record.model_dump(mode="json", include={"blocks", "tally"}))
+        while True:
+            known = self._record.model_dump(mode="json", include={"blocks"})["blocks"]
+            self._record = self._record.model_copy(update={"blocks": (*self._record.blocks, block), "tally": tally})
+            changes = self._record.model_dump(mode="json", include={"blocks", "tally"})
+            if self._changed(changes, {"epoch": [self._claim.epoch], "blocks": [known]}):
+                break
+            self._record = find_run(self._workspace.store, self._run.id).record  # its blocks were rewritten by who deleted
+            if self._record.epoch != self._claim.epoch:
+                raise ConflictError(f"Another worker has the run {self._run.id} now.")
+            if len(self._record.blocks) > len(known):  # it was kept, and the word of it was lost
+                break
+        gone = {row.completion for row in rows if row.completion is not None and self._is_gone(row)}
+        if gone:
+            erase_in(self._workspace.store, self._settings, find_run(self._workspace.store, self._run.id), gone)
+            self._record = find_run(self._workspace.store, self._run.id).record
+
+    def _is_gone(self, row: Answered) -> bool:
+        return row.completion is not None and self._workspace.store.completion(row.completion) is None
 
     def _ended(self, candidate: Candidate) -> dict[str, Any]:
         """The report, as every evaluation has one, and what is known of the model's training data."""
@@ -236,10 +260,12 @@ class _EvalWork:
 
     def _change(self, changes: Mapping[str, object], *, mine: bool = True) -> None:
         """Write to the run's document, as long as no later worker does. Raises ConflictError."""
-        expect = {"epoch": [self._claim.epoch]} if mine else {}
-        write = partial(_written, run_id=self._run.id, changes=changes, expect=expect)
-        if self._claim.insist(write, STORE_SECONDS) is None:
+        if not self._changed(changes, {"epoch": [self._claim.epoch]} if mine else {}):
             raise ConflictError(f"The run {self._run.id} was deleted, or another worker has it now.")
+
+    def _changed(self, changes: Mapping[str, object], expect: Mapping[str, Sequence[object]]) -> bool:
+        write = partial(_written, run_id=self._run.id, changes=changes, expect=expect)
+        return self._claim.insist(write, STORE_SECONDS) is not None
 
 
 def _written(store: Store, run_id: str, changes: Mapping[str, object], expect: Mapping[str, Sequence[object]]) -> object:

@@ -14,9 +14,10 @@ from pydantic import TypeAdapter
 
 from stillhouse.document import Document, DocumentQuery
 from stillhouse.errors import ConflictError, NotFoundError
-from stillhouse.eval_config import DataSource, DataSourceConfig, FileContent, JsonlSource
+from stillhouse.eval_config import DataSource, DataSourceConfig, FileContent, FileId, JsonlSource
 from stillhouse.evaluation.blocks import Block
 from stillhouse.evaluation.tallying import Tally
+from stillhouse.filing import Filing
 from stillhouse.ids import new_id
 from stillhouse.jobs import queue
 from stillhouse.jobs.eval_rows import RowFiles, keep_rows, remove_run_files, run_files
@@ -70,6 +71,8 @@ class EvalRunRecord(Record):
     options: RunOptions = RunOptions()
     token: str
     """Opens its page, where a browser can send no key."""
+    held: tuple[str, ...] = ()
+    """Hashes of the uploaded bytes that it reads, until it has ended."""
     epoch: int = 0
     """Of the worker that may write here."""
     blocks: tuple[Block, ...] = ()
@@ -130,18 +133,22 @@ def create_run(
     metadata: Mapping[str, str],
     options: RunOptions,
 ) -> EvalRun:
-    """Keep a new run and queue it."""
+    """Keep a new run and queue it. Raises NotFoundError for an uploaded file that is not there."""
     run_id, created = new_id("evalrun"), int(time.time())
+    held: tuple[str, ...] = ()
     rows, sent = None, source.model_dump(mode="json", exclude_unset=True)
     if isinstance(source.source, FileContent):
         rows = keep_rows(source.source.content, run_files(settings, run_id))
         sent["source"] = {**sent["source"], "content": [{"item": {}}]}
+    elif isinstance(source.source, FileId):
+        held = (Filing(store, settings).file(source.source.id).sha256,)
     record = EvalRunRecord(
         name=name or run_id,
         metadata=dict(metadata),
         model="" if isinstance(source, JsonlSource) else source.model or "",
         data_source=sent,
         rows=rows,
+        held=held,
         options=options,
         token=secrets.token_urlsafe(16),
     )
@@ -198,4 +205,5 @@ def delete_run(store: Store, settings: Settings, eval_id: str, run_id: str) -> N
     for item in store.documents(DocumentQuery(kind=RESCUED_ITEM, parent=run_id, limit=10**9)).items:
         store.delete_document(RESCUED_ITEM, item.id).result()
     store.delete_document(EVAL_RUN, run_id).result()
+    Filing(store, settings).forget(found.record.held)
     remove_run_files(settings, run_id)

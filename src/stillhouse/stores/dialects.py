@@ -192,6 +192,7 @@ class SQLite(Dialect):
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA wal_autocheckpoint=0")
+        connection.execute("PRAGMA secure_delete=ON")  # what is deleted is overwritten, whatever this SQLite was built with
         return connection
 
     def _connect_reader(self) -> sqlite3.Connection:
