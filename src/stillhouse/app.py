@@ -196,7 +196,8 @@ def _with_headers(send: Send) -> Send:
 async def _http_error(request: Request, exc: Exception) -> Response:
     """No such route or method, in OpenAI's envelope."""
     status = exc.status_code if isinstance(exc, HTTPException) else 404
-    message = f"Invalid URL ({request.method} {request.scope['path']})" if status == 404 else "Method not allowed"
+    asked = f"{request.method} {request.scope['path']}"
+    message = f"Invalid URL ({asked})" if status == 404 else f"{asked} is not offered"
     reply = Reply.of(envelope(message, status, "not_found" if status == 404 else "method_not_allowed"), status)
     headers = {**reply.headers, **(dict(exc.headers or {}) if isinstance(exc, HTTPException) else {})}
     return Response(reply.body, status, headers)

@@ -6,11 +6,13 @@ Inside one process they never go backwards, whatever the wall clock does: an id 
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 
 _lock = threading.Lock()
 _last = 0
+_OURS = re.compile(r"[-_]([0-9a-f]{12})7[0-9a-f]{19}\Z")
 _STEP_BITS = 12  # rand_a, used as a sub-millisecond sequence (RFC 9562, method 1)
 
 
@@ -34,6 +36,12 @@ def advance_past(identifier: str) -> None:
     tick = (value >> 80) << _STEP_BITS | (value >> 64) & ((1 << _STEP_BITS) - 1)
     with _lock:
         _last = max(_last, tick)
+
+
+def second_of(identifier: str) -> int | None:
+    """When an id of ours was made, in seconds since the epoch; None for one that is not."""
+    found = _OURS.search(identifier)
+    return None if found is None else int(found[1], 16) // 1000
 
 
 def new_id(prefix: str) -> str:

@@ -139,5 +139,7 @@ async def test_the_async_client(server: LiveServer) -> None:
         assert (await client.files.wait_for_processing(made.id)).status == "processed"
         assert (await client.files.retrieve(made.id)).created_at <= time.time()
         assert (await client.files.content(made.id)).content == lines(CHAT)
+        with pytest.warns(DeprecationWarning):
+            assert (await client.files.retrieve_content(made.id)).encode() == lines(CHAT)
         assert made.id in [file.id async for file in client.files.list(limit=1)]
         assert (await client.files.delete(made.id)).deleted

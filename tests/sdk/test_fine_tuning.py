@@ -396,8 +396,15 @@ async def test_the_async_client(server: LiveServer) -> None:
         assert [event.type async for event in client.fine_tuning.jobs.list_events(job.id, limit=2)].count("metrics") == 1
         assert [one.step_number async for one in client.fine_tuning.jobs.checkpoints.list(job.id)] == [1]
         assert job.id in [one.id async for one in client.fine_tuning.jobs.list(limit=3)]
-        with pytest.raises(openai.ConflictError):
-            await client.fine_tuning.jobs.cancel(job.id)
+        for late in (client.fine_tuning.jobs.cancel, client.fine_tuning.jobs.pause, client.fine_tuning.jobs.resume):
+            with pytest.raises(openai.ConflictError):
+                await late(job.id)
+        permissions, checkpoint = client.fine_tuning.checkpoints.permissions, job.fine_tuned_model
+        (allowed,) = [one async for one in permissions.create(checkpoint, project_ids=["p"])]
+        assert [one.id async for one in permissions.list(checkpoint)] == [allowed.id]
+        with pytest.warns(DeprecationWarning):
+            assert len((await permissions.retrieve(checkpoint)).data) == 1
+        assert (await permissions.delete(allowed.id, fine_tuned_model_checkpoint=checkpoint)).deleted
         assert (await client.models.delete(job.fine_tuned_model)).deleted
 
 

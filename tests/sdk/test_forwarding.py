@@ -55,3 +55,4 @@ async def test_the_async_client_too(server: LiveServer) -> None:
     async with openai.AsyncOpenAI(base_url=server.url, api_key="none", max_retries=0) as client:
         made = await client.embeddings.create(model="gpt-4o", input="four", encoding_format="float")
         assert made.data[0].embedding == [4.0, 0.0]
+        assert (await client.completions.create(model="gpt-4o", prompt="this")).choices[0].text == "After this"

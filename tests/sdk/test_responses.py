@@ -75,6 +75,8 @@ def test_a_response_is_stored_read_listed_and_deleted(client: openai.OpenAI, ups
     assert item.type == "message" and item.role == "user"
     completion = f"chatcmpl-{made.id.removeprefix('resp_')}"
     assert client.chat.completions.retrieve(completion).choices[0].message.content == made.output_text
+    with pytest.raises(openai.BadRequestError, match="background"):
+        client.responses.cancel(made.id)
     client.responses.delete(made.id)
     for read in (client.responses.retrieve, client.responses.delete, client.chat.completions.retrieve):
         with pytest.raises(openai.NotFoundError):
@@ -211,6 +213,11 @@ async def test_the_async_client_too(server: LiveServer) -> None:
         events = [event async for event in stream]
         assert final_of(events).status == "completed"
         await client.responses.delete(made.id)
+        assert (await client.responses.parse(model="gpt-4o", input="Hello?")).status == "completed"
+        async with client.responses.stream(model="gpt-4o", input="Hello?") as events:
+            assert [event.type async for event in events][-1] == "response.completed"
+        said: Any = {"fault": {"raw": json.dumps({"object": "response.input_tokens", "input_tokens": 7})}}
+        assert (await client.responses.input_tokens.count(model="gpt-4o", input="?", extra_body=said)).input_tokens == 7
 
 
 def final_of(events: list[ResponseStreamEvent]) -> Response:

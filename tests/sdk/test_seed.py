@@ -99,6 +99,13 @@ def test_streams_are_stored_as_one_completion(client: openai.OpenAI) -> None:
     assert stored.usage is not None and stored.usage.total_tokens == 18
 
 
+def test_the_sdks_own_helpers(client: openai.OpenAI) -> None:
+    parsed = client.chat.completions.parse(model="gpt-4o", messages=MESSAGES)
+    with client.chat.completions.stream(model="gpt-4o", messages=MESSAGES) as events:
+        assert [event.type for event in events][-1] == "content.done"
+    assert events.get_final_completion().choices[0].message.content == parsed.choices[0].message.content
+
+
 def test_lists_have_pages_filters_and_order(client: openai.OpenAI) -> None:
     made = [
         client.chat.completions.create(model="org/model:tag", messages=MESSAGES, store=True, metadata={"number": str(number)}).id
@@ -161,6 +168,16 @@ async def test_the_async_client(server: LiveServer) -> None:
         )
         made.add({chunk.id async for chunk in stream}.pop())
         assert {item.id async for item in client.chat.completions.list(metadata={"kind": "async"}, limit=3)} == made
+        one = min(made)
+        assert (await client.chat.completions.update(one, metadata={"kind": "other"})).metadata == {"kind": "other"}
+        assert (await client.chat.completions.retrieve(one)).metadata == {"kind": "other"}
+        with pytest.raises(openai.NotFoundError):  # what is there is no answer in strict mode: see `test_messages`
+            await client.chat.completions.messages.list("chatcmpl-none")
+        assert (await client.chat.completions.parse(model="gpt-4o", messages=MESSAGES)).choices
+        async with client.chat.completions.stream(model="gpt-4o", messages=MESSAGES) as events:
+            assert [event.type async for event in events][-1] == "content.done"
+        assert "gpt-4o" in {model.id async for model in client.models.list()}
+        assert (await client.models.retrieve("gpt-4o")).owned_by
         for identifier in made:
             assert (await client.chat.completions.delete(identifier)).deleted
 

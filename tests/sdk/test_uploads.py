@@ -101,5 +101,9 @@ async def test_the_async_client(server: LiveServer, tmp_path: Path) -> None:
             file=tmp_path / "b.bin", mime_type="text/plain", purpose="user_data", part_size=400_000
         )
         assert upload.file is not None and (await client.files.content(upload.file.id)).content == CONTENT
+        parts = await client.uploads.create(bytes=2, filename="a", mime_type="text/plain", purpose="user_data")
+        first, second = [await client.uploads.parts.create(parts.id, data=data) for data in (b"b", b"a")]
+        whole = (await client.uploads.complete(parts.id, part_ids=[second.id, first.id])).file
+        assert whole is not None and (await client.files.content(whole.id)).content == b"ab"
         cancelled = await client.uploads.create(bytes=1, filename="a", mime_type="text/plain", purpose="vision")
         assert (await client.uploads.cancel(cancelled.id)).status == "cancelled"

@@ -94,6 +94,7 @@ def test_a_trial_is_signed_with_every_secret_in_use(client: openai.OpenAI, recei
     body, headers = receiver.got.get(timeout=20)
     for secret in (made.signing_secret, rotated.signing_secret):
         assert client.webhooks.unwrap(body, headers, secret=secret).type == "batch.completed"
+        client.webhooks.verify_signature(body, headers, secret=secret)
     client.webhooks.rotate_secret(made.id)
     client.webhooks.test(made.id, event_type="batch.completed")
     body, headers = receiver.got.get(timeout=20)
@@ -156,5 +157,10 @@ async def test_the_async_client_too(server: LiveServer, receiver: Receiver) -> N
         await client.webhooks.test(made.id, event_type="batch.completed")
         body, headers = receiver.got.get(timeout=20)
         assert client.webhooks.unwrap(body, headers, secret=made.signing_secret).type == "batch.completed"
+        client.webhooks.verify_signature(body, headers, secret=made.signing_secret)
         assert [each.id async for each in client.webhooks.list()][0] == made.id
+        assert (await client.webhooks.update(made.id, name="ours")).name == "ours"
+        assert (await client.webhooks.rotate_secret(made.id)).signing_secret != made.signing_secret
+        assert (await client.webhooks.retrieve(made.id)).name == "ours"
+        assert "batch.completed" in (await client.webhooks.event_types.list()).data
         await client.webhooks.delete(made.id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from stillhouse.artifact import Artifact
@@ -9,6 +11,7 @@ from stillhouse.completion import CompletionQuery
 from stillhouse.document import Document, DocumentQuery
 from stillhouse.errors import NotFoundError, UsageError
 from stillhouse.grade import Report
+from stillhouse.ids import new_id, second_of
 from stillhouse.keys import Key
 from stillhouse.route import Route
 from stillhouse.stores.base import UsageCount
@@ -418,6 +421,23 @@ def test_documents_come_in_pages_by_creation_then_id(store: SqlStore) -> None:
     assert listed(store, parent="p") == ["b", "a"]
     with pytest.raises(NotFoundError, match="no note 'none'"):
         listed(store, after="none")
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_documents_can_be_deleted_page_by_page(store: SqlStore, order: Literal["asc", "desc"]) -> None:
+    """As a client's loop does: what the next page goes on after is gone by then."""
+    ids = [new_id("note") for _ in range(9)]
+    now = second_of(ids[0])
+    assert now is not None
+    for number, id in enumerate(ids):
+        store.put_document(document(id, created=now + number // 5)).result()
+    left, last = list(ids), None
+    while page := store.documents(DocumentQuery(kind="note", limit=2, order=order, after=last)).items:
+        for each in page:
+            store.delete_document("note", each.id).result()
+            left.remove(each.id)
+        last = page[-1].id
+    assert left == []
 
 
 def test_documents_are_found_by_their_fields_and_metadata(store: SqlStore) -> None:

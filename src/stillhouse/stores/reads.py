@@ -19,6 +19,7 @@ from stillhouse.dataset import Dataset
 from stillhouse.document import Document, DocumentQuery
 from stillhouse.errors import NotFoundError, StoreError
 from stillhouse.grade import Report
+from stillhouse.ids import second_of
 from stillhouse.keys import Key
 from stillhouse.records import Record
 from stillhouse.route import Route
@@ -42,6 +43,9 @@ from stillhouse.stores.writes.base import chunks
 from stillhouse.upstream import Upstream
 
 R = TypeVar("R", bound=Record)
+
+NEARBY_SECONDS = 5
+"""What an id's own time and the time beside it may differ by."""
 
 
 class Reads:
@@ -190,21 +194,34 @@ class Reads:
 
     def documents(self, query: DocumentQuery) -> Page[Document]:
         """The record's own fields are looked at row by row: a kind has thousands of documents, not millions."""
-        place, newest_first = tuple_(documents.c.created, documents.c.id), query.order == "desc"
+        newest_first = query.order == "desc"
         rows = select(documents).where(documents.c.kind == query.kind)
         if query.parent is not None:
             rows = rows.where(documents.c.parent == query.parent)
         if query.after is not None:
-            last = self.document(query.kind, query.after)
-            if last is None:
-                raise NotFoundError(f"There is no {query.kind} '{query.after[:80]}' to go on after.")
-            here = tuple_(last.created, last.id)
-            rows = rows.where(place < here if newest_first else place > here)
+            rows = rows.where(self._beyond(query.kind, query.after, newest_first=newest_first))
         order = [column.desc() if newest_first else column.asc() for column in (documents.c.created, documents.c.id)]
         with self._reading() as connection:
             found = (row for row in connection.execute(rows.order_by(*order)).yield_per(200) if query.matches(row.record))
             items = [Document(**row._mapping) for row in islice(found, query.limit + 1)]
         return Page(items[: query.limit], has_more=len(items) > query.limit)
+
+    def _beyond(self, kind: str, after: str, *, newest_first: bool) -> ColumnElement[bool]:
+        """What comes after a document in a list; after one that was deleted, too, for whoever deletes page by page.
+
+        Then its place is told by its id, as far as that tells: who is made in the same seconds under a foreign id may come again.
+        """
+        last, made = self.document(kind, after), second_of(after)
+        place, id = tuple_(documents.c.created, documents.c.id), documents.c.id
+        if last is None and made is None:
+            raise NotFoundError(f"There is no {kind} '{after[:80]}' to go on after.")
+        here = tuple_(made if last is None else last.created, after)
+        beyond = place < here if newest_first else place > here
+        if last is not None or made is None:
+            return beyond
+        if newest_first:
+            return beyond | ((documents.c.created <= made + NEARBY_SECONDS) & (id < after))
+        return beyond | ((documents.c.created >= made - NEARBY_SECONDS) & (id > after))
 
     def _documents(self, kind: type[R], table: Table, *conditions: ColumnElement[bool]) -> list[R]:
         """Newest first, by the order in which they were put."""
