@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stillhouse.answers import Place, answer_type, extract, published_equal
+from stillhouse.reasoning import TASKS
 from stillhouse.reasoning.templates import place_of
+
+PIECES = st.sampled_from(
+    [
+        *"ABCDEFGabcdef 0123456789.,-+$%()[]:;\n'\"",
+        "Yes",
+        "no",
+        "NO.",
+        "1,000",
+        "-3.5",
+        "$1.50",
+        "(B)",
+        "dollars",
+        "Answer",
+        "\u2212",
+    ]
+)
 
 
 @pytest.mark.parametrize(
@@ -48,3 +69,23 @@ def test_a_completion_says_whether_it_is_marked() -> None:
     assert Place(("-->",)).marked("a --> b")
     assert not Place(("-->",)).marked("a b")
     assert Place().marked("")
+
+
+@given(text=st.lists(PIECES, max_size=12).map("".join))
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_the_twelve_tasks_answers_are_those_of_the_published_rule(task: str, text: str) -> None:
+    """Kojima et al. 2022, appendix: what is looked for in the answer's completion, the first of it counts, a full stop goes."""
+    kind = TASKS[task].kind
+    said = text.strip()
+    if kind.startswith("choice:"):
+        found = [letter for letter in said if kind[-3] <= letter <= kind[-1]]
+    elif kind == "paper_number":
+        found = re.findall(r"-?\d+\.?\d*", said.replace(",", ""))
+    elif kind == "yes_no":
+        found = [word for word in re.sub("[\"'\n.\\s:,]", " ", said.lower()).split(" ") if word in ("yes", "no")]
+    else:
+        found = [re.sub("[\"'\n.\\s]", "", said)]
+    first = (found or [""])[0].removesuffix(".")
+    got = extract(text, TASKS[task].answers)
+    assert (got or "") == first
+    assert published_equal(got, "7") == (first == "7")

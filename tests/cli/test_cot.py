@@ -101,6 +101,7 @@ def test_input_is_never_overwritten(stillhouse: Stillhouse, tmp_path: Path) -> N
         (["--rule", "strict"], "numeric, published"),
         (["--by", "luck"], "right, vote, any"),
         (["--choose", "best"], "first, random, different"),
+        (["--embedder", "far-away", "-d", "2"], "--choose different"),
         (["--template", "ft_cot_token"], "--out"),
         (["--template", "zs_cot", "--out", "x"], "only asks"),
     ],

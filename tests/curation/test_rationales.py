@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from stillhouse.answers import answer_type
 from stillhouse.curation.rationales import choose, diversity, read_folder, right, score, sift, weigh
 from stillhouse.curation.rationales import sieves as kinds
-from stillhouse.curation.rationales.choosing import CHOICES, Choice
+from stillhouse.curation.rationales.choosing import CHOICES, Choice, embedding
 from stillhouse.curation.rationales.diversity import distinct, mean_distance
 from stillhouse.errors import UsageError
 from stillhouse.grade import Grade, GradingError
@@ -219,6 +219,28 @@ def test_the_most_different_ones() -> None:
     assert choose(rows, 2, "random", seed=1) != choose(rows, 2, "random", seed=3)
     with pytest.raises(UsageError, match="At least 1"):
         choose(rows, 0)
+
+
+class Lengths:
+    """Vectors by the number of words: the direction turns with it."""
+
+    name = "lengths"
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        self.asked += texts
+        return [[1.0, float(len(text.split()))] for text in texts]
+
+
+async def test_the_most_different_ones_by_what_an_embedder_says() -> None:
+    rows = with_steps("a", "b c", "a", "d e f g")
+    embedder = Lengths()
+    assert choose(rows, 2, "different", embed=await embedding(rows, embedder)) == [rows[0], rows[3]]
+    assert choose(rows, 2, "different") == rows[:2], "no word is shared"
+    assert embedder.asked == ["a", "b c", "d e f g"], "each text once"
+    assert await embedding(rows, None) is None
 
 
 def test_how_different_they_are() -> None:

@@ -47,6 +47,9 @@ Leaked = Annotated[bool, typer.Option("--drop-leaked", help="Questions that say 
 Rationales = Annotated[int | None, typer.Option("-d", "--rationales", min=1, help="At most so many a question.")]
 Choose = Annotated[str, typer.Option("--choose", help="Which: first, random or different.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of --choose random.")]
+EmbedderName = Annotated[
+    str | None, typer.Option("--embedder", help="Of --choose different: an upstream's embedding model. Default: word 3-grams.")
+]
 TemplateName = Annotated[
     str | None, typer.Option("--template", help="ft_cot_token, ft_cot_natural, ...: how the student is asked.")
 ]
@@ -87,6 +90,7 @@ def filter_(
     d: Rationales = None,
     choose: Choose = "first",
     seed: Seed = 0,
+    embedder: EmbedderName = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write there what is kept and what is put aside.")] = None,
     template: TemplateName = None,
     shape: ShapeName = "decoder",
@@ -102,7 +106,7 @@ def filter_(
     wish = Wish(
         rule=_rule(rule), answers=answers, by=by, vote_share=vote_share, grader=grader, judge=judge, min_chars=min_chars,
         max_chars=max_chars, duplicates=duplicates, near=near, truncated=truncated, leaked=leaked, d=d, choose=choose, seed=seed,
-        template=template, shape=shape,
+        embedder=embedder, template=template, shape=shape,
     )  # fmt: skip
     found = asyncio.run(filtered(session, folder, wish, FineTuneWish(out=out, split=split, part=part, platform=platform)))
     for each in found:
@@ -134,6 +138,7 @@ def import_(
     d: Rationales = None,
     choose: Choose = "first",
     seed: Seed = 0,
+    embedder: EmbedderName = None,
     weigh: Annotated[str, typer.Option("--weigh", help="What weighs 1: each rationale, or each question.")] = "rationale",
     template: TemplateName = None,
     shape: ShapeName = "decoder",
@@ -150,7 +155,7 @@ def import_(
     wish = Wish(
         rule=_rule(rule), answers=answers, by=by, vote_share=vote_share, grader=grader, judge=judge, min_chars=min_chars,
         max_chars=max_chars, duplicates=duplicates, near=near, truncated=truncated, leaked=leaked, d=d, choose=choose, seed=seed,
-        template=template, shape=shape,
+        embedder=embedder, template=template, shape=shape,
     )  # fmt: skip
     more = ImportWish(
         name=name, tasks=tuple(task or ()), model=model, key=key, weigh=weigh, train_on=train_on, split=split, valid=valid,

@@ -16,6 +16,7 @@ from stillhouse.curation.rationales.examples import TRAIN_ON, TrainOn
 from stillhouse.curation.rationales.filtering import Filtered, FineTune, filter_file
 from stillhouse.dataset import Dataset
 from stillhouse.errors import NotFoundError, UsageError
+from stillhouse.grading import ForwardedEmbedder
 from stillhouse.jobs.rationale_versions import Making, import_rationales
 from stillhouse.reasoning import TEMPLATES, Template, template_of
 from stillhouse.reasoning.templates import SHAPES, Shape
@@ -42,6 +43,7 @@ class Wish(Record):
     d: int | None
     choose: str
     seed: int
+    embedder: str | None
     template: str | None
     shape: str
 
@@ -75,9 +77,19 @@ async def filtered(session: Session, folder: Path, wish: Wish, files: FineTuneWi
     how = cast("Choice", _one_of("--choose", wish.choose, CHOICES))
     async with AsyncExitStack() as stack:
         sieves = _sieves(session, wish, stack)
+        embedder = _embedder(wish)
+        vectors = None if embedder is None else ForwardedEmbedder(session.workspace.target, embedder)
         return [
             await filter_file(
-                reading, sieves, d=wish.d, how=how, seed=wish.seed, out=files.out, finetune=finetune, splits=_root(folder)
+                reading,
+                sieves,
+                d=wish.d,
+                how=how,
+                seed=wish.seed,
+                out=files.out,
+                finetune=finetune,
+                splits=_root(folder),
+                embedder=vectors,
             )
             for reading in read_folder(folder, answers=wish.answers)
         ]
@@ -99,6 +111,12 @@ def _sieves(session: Session, wish: Wish, stack: AsyncExitStack) -> list[Sieve]:
     if wish.grader is not None:
         found.append(kinds.judged(session.workspace.grader(wish.grader, wish.judge, partial(_closed_with, stack, session))))
     return found
+
+
+def _embedder(wish: Wish) -> str | None:
+    if wish.embedder is not None and (wish.choose != "different" or wish.d is None):
+        raise UsageError("--embedder tells the most different rationales: say -d and --choose different, too.")
+    return wish.embedder
 
 
 def _closed_with(stack: AsyncExitStack, session: Session, name: str) -> ChatModel:
@@ -123,6 +141,7 @@ async def imported(session: Session, folder: Path, wish: Wish, more: ImportWish)
         d=wish.d,
         how=cast("Choice", _one_of("--choose", wish.choose, CHOICES)),
         seed=wish.seed,
+        embedder=_embedder(wish),
         weighing=cast("Weighing", _one_of("--weigh", more.weigh, ("rationale", "question"))),
         template=None if wish.template is None else _template(wish),
         train_on=cast("TrainOn", _one_of("--train-on", more.train_on, TRAIN_ON)),

@@ -14,7 +14,7 @@ from typing import Any
 
 from stillhouse.curation import Collected, Options, build, save
 from stillhouse.curation.rationales import Reading, Sieve, choose, sift, weigh
-from stillhouse.curation.rationales.choosing import Choice, Weighing
+from stillhouse.curation.rationales.choosing import Choice, Weighing, embedding
 from stillhouse.curation.rationales.examples import TrainOn, example_of_rationale, question_example, row_of_example
 from stillhouse.curation.rationales.filtering import NOT_CHOSEN
 from stillhouse.dataset import SPLITS, Dataset, Example, Split, strictest
@@ -23,8 +23,10 @@ from stillhouse.formats.examples import read_examples
 from stillhouse.formats.reasoning_teacher.documents import Completions, Samples
 from stillhouse.formats.reasoning_teacher.layout import Place, dataset_file, new_folder, read_split, write_split
 from stillhouse.formats.reasoning_teacher.splits import default_split
+from stillhouse.grading import ForwardedEmbedder
 from stillhouse.reasoning import Template
 from stillhouse.records import Record
+from stillhouse.similarity.base import Embedder
 from stillhouse.workspace import Workspace
 
 ALL = "all"
@@ -36,6 +38,8 @@ class Making(Record):
     d: int | None = None
     how: Choice = "first"
     seed: int = 0
+    embedder: str | None = None
+    """Whose vectors tell how different rationales are; None: their word n-grams do."""
     weighing: Weighing = "rationale"
     template: Template | None = None
     """None: the question as it is, and "... The answer is X."."""
@@ -52,11 +56,13 @@ async def import_rationales(
 ) -> Dataset:
     """One version of all `readings`. Its manifest says what was put aside and why.
 
-    Raises UsageError when nothing is left, ConflictError when the version is there under another name.
+    Raises UsageError when nothing is left, ConflictError when the version is there under another name, what an
+    embedder raises.
     """
+    embedder = None if making.embedder is None else ForwardedEmbedder(workspace.target, making.embedder)
     collected = Collected(given_splits=True)
     for reading in readings:
-        await _collect(collected, reading, root, sieves, making)
+        await _collect(collected, reading, root, sieves, making, embedder)
     if not any(example.split == "train" for example in collected.examples):
         raise UsageError(f"No rationale is left to learn from. Put aside: {dict(collected.removed)}.")
     recipe = {
@@ -87,7 +93,14 @@ def export_version(workspace: Workspace, dataset: Dataset, out: Path) -> list[Pa
     return written
 
 
-async def _collect(collected: Collected, reading: Reading, root: Path, sieves: Sequence[Sieve], making: Making) -> None:
+async def _collect(
+    collected: Collected,
+    reading: Reading,
+    root: Path,
+    sieves: Sequence[Sieve],
+    making: Making,
+    embedder: Embedder | None,
+) -> None:
     dataset = dataset_file(root, reading.task.key)
     samples = Samples.read(dataset).rows if dataset else _questions_in(reading)
     sides = _sides(root, reading, samples, making)
@@ -99,7 +112,10 @@ async def _collect(collected: Collected, reading: Reading, root: Path, sieves: S
     sifted = await sift(trained, sieves)
     for reason, count in sifted.counts.items():
         collected.left_out(reason, count)
-    chosen = sifted.kept if making.d is None else choose(sifted.kept, making.d, making.how, seed=making.seed)
+    chosen = sifted.kept
+    if making.d is not None:
+        embed = await embedding(sifted.kept, embedder if making.how == "different" else None)
+        chosen = choose(sifted.kept, making.d, making.how, seed=making.seed, embed=embed)
     collected.left_out(NOT_CHOSEN, len(sifted.kept) - len(chosen))
     for rationale, weight in zip(chosen, weigh(chosen, making.weighing), strict=True):
         example = example_of_rationale(

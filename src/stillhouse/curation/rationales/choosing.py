@@ -10,6 +10,7 @@ from stillhouse.curation.rationales.diversity import gram_distances
 from stillhouse.curation.rationales.scoring import by_question
 from stillhouse.errors import UsageError
 from stillhouse.reasoning import Rationale
+from stillhouse.similarity.base import Embedder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +21,8 @@ CHOICES: tuple[Choice, ...] = ("first", "random", "different")
 Weighing = Literal["rationale", "question"]
 """What weighs 1: every rationale, so that a question with 8 counts as 8; or every question, however many it has."""
 
+EMBEDDED = 256
+"""Texts a request to an embedder."""
 Embed = Callable[[Sequence[str]], "NDArray[np.floating]"]
 """Texts -> (texts, columns)."""
 
@@ -43,6 +46,20 @@ def choose(
         order = _order(group, min(d, len(group)), how, seed, embed)
         taken |= {id(group[position]) for position in order[:d]}
     return [each for each in rationales if id(each) in taken]
+
+
+async def embedding(rationales: Sequence[Rationale], embedder: Embedder | None) -> Embed | None:
+    """For `choose`: every reasoning's vector, each text asked for once, `EMBEDDED` a request. Raises what the embedder raises."""
+    if embedder is None:
+        return None
+    import numpy as np
+
+    texts = list(dict.fromkeys(each.reasoning for each in rationales))
+    vectors: dict[str, list[float]] = {}
+    for begin in range(0, len(texts), EMBEDDED):
+        part = texts[begin : begin + EMBEDDED]
+        vectors.update(zip(part, await embedder.embed(part), strict=True))
+    return lambda wanted: np.array([vectors[text] for text in wanted], dtype=float)
 
 
 def weigh(rationales: Sequence[Rationale], by: Weighing = "rationale") -> list[float]:

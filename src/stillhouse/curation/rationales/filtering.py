@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stillhouse.curation.rationales.choosing import Choice, choose
+from stillhouse.curation.rationales.choosing import Choice, choose, embedding
 from stillhouse.curation.rationales.diversity import Diversity, diversity
 from stillhouse.curation.rationales.reading import Reading
 from stillhouse.curation.rationales.sieves import Sieve, Sifted, sift
@@ -20,6 +20,7 @@ from stillhouse.formats.reasoning_teacher.layout import Place, new_folder, read_
 from stillhouse.reasoning import Rationale, Template
 from stillhouse.reasoning.templates import STOP
 from stillhouse.records import Record
+from stillhouse.similarity.base import Embedder
 
 NOT_CHOSEN = "enough rationales of its question"
 
@@ -68,14 +69,18 @@ async def filter_file(
     out: Path | None = None,
     finetune: FineTune | None = None,
     splits: Path | None = None,
+    embedder: Embedder | None = None,
 ) -> Filtered:
     """Sift one file. With `d`, at most so many rationales a question stay. With `out`, files are written there.
+
+    `embedder` tells how different they are, where `how` asks for that; None: their word n-grams do.
 
     `splits`: the folder whose `split/` says which samples are for training. Nothing of the input is changed.
     """
     sifted = await sift(reading.rationales, sieves)
     if d is not None:
-        chosen = {id(each) for each in choose(sifted.kept, d, how, seed=seed)}
+        embed = await embedding(sifted.kept, embedder if how == "different" else None)
+        chosen = {id(each) for each in choose(sifted.kept, d, how, seed=seed, embed=embed)}
         sifted.put_aside += [(each, NOT_CHOSEN) for each in sifted.kept if id(each) not in chosen]
         sifted.kept = [each for each in sifted.kept if id(each) in chosen]
     written: dict[str, Any] = {}
