@@ -214,8 +214,8 @@ async def test_the_async_client_too(server: LiveServer) -> None:
         assert final_of(events).status == "completed"
         await client.responses.delete(made.id)
         assert (await client.responses.parse(model="gpt-4o", input="Hello?")).status == "completed"
-        async with client.responses.stream(model="gpt-4o", input="Hello?") as events:
-            assert [event.type async for event in events][-1] == "response.completed"
+        async with client.responses.stream(model="gpt-4o", input="Hello?") as helper:
+            assert [event.type async for event in helper][-1] == "response.completed"
         said: Any = {"fault": {"raw": json.dumps({"object": "response.input_tokens", "input_tokens": 7})}}
         assert (await client.responses.input_tokens.count(model="gpt-4o", input="?", extra_body=said)).input_tokens == 7
 

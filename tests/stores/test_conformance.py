@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -15,9 +17,10 @@ from stillhouse.ids import new_id, second_of
 from stillhouse.keys import Key
 from stillhouse.route import Route
 from stillhouse.stores.base import UsageCount
+from stillhouse.stores.opening import open_store
 from stillhouse.stores.sql import SqlStore
 from stillhouse.upstream import Upstream
-from tests.stores.samples import completion, dataset, ended, event, keep, request_bytes, response_bytes, run_record
+from tests.stores.samples import completion, dataset, ended, event, keep, request_bytes, response_bytes, run_record, settings_in
 
 ALL = CompletionQuery(states=(), limit=100)
 
@@ -421,6 +424,22 @@ def test_documents_come_in_pages_by_creation_then_id(store: SqlStore) -> None:
     assert listed(store, parent="p") == ["b", "a"]
     with pytest.raises(NotFoundError, match="no note 'none'"):
         listed(store, after="none")
+
+
+def test_what_is_deleted_is_overwritten(tmp_path: Path) -> None:
+    """Contents and labels; words may stay in the search index until it merges its blocks."""
+    canary, content = "canary-person@example.org", os.urandom(300)
+    begun = completion(metadata={"who": canary})
+    for deleted in (False, True):
+        store = open_store(settings_in(tmp_path), role="server")
+        if deleted:
+            assert store.delete_completions([begun.id]).result() == 1
+        else:
+            store.begin_completion(begun, request_bytes("?")).result()
+            store.finish_completion(ended(begun), content).result()
+        store.close()
+        on_disk = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+        assert (canary.encode() in on_disk, content in on_disk) == (not deleted, not deleted)
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
