@@ -16,6 +16,8 @@ from stillhouse.stores.opening import open_store
 from stillhouse.workspace import dataset_folder
 from tests.cli.conftest import Stillhouse
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 CAUSAL = '[student]\nkind = "causal"\nbase = "builtin:base"\n[training]\nsteps = 2\nbatch_size = 2\nthreads = 1\n'
 LINEAR = '[student]\nkind = "linear"\n'
 FORBIDDEN = {"lab": "no: section 2c of its terms"}

@@ -33,6 +33,8 @@ count = tests.jobs.works:count
 wait = tests.jobs.works:wait
 die = tests.jobs.works:die
 deaf = tests.jobs.works:deaf
+[stillhouse.executors]
+forked = tests.fakes.forking:ForkedExecutor
 """
 
 

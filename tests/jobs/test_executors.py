@@ -1,4 +1,4 @@
-"""What every executor does, run over the table."""
+"""What every executor does, run over the table, and over the one that other tests use in place of the local one."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from stillhouse.jobs import processes, queue
 from stillhouse.jobs.executors import EXECUTORS
 from stillhouse.jobs.executors.base import Executor
 from stillhouse.run import Run
+from tests.fakes.forking import SOCKET
 from tests.jobs.conftest import Bench, until
 
 
-@pytest.fixture(params=EXECUTORS.names())
-def executor(request: pytest.FixtureRequest, bench: Bench) -> Executor:
+@pytest.fixture(params=[*EXECUTORS.names(), "forked"])
+def executor(request: pytest.FixtureRequest, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Executor:
+    if request.param == "forked":
+        monkeypatch.setenv(SOCKET, request.getfixturevalue("fork_environ")[SOCKET])
     bench.settings = bench.settings.model_copy(update={"jobs_executor": request.param})
     return queue.executor_of(bench.settings)
 

@@ -15,6 +15,7 @@ pytest.importorskip("torch")
 SCRIPT = Path(__file__).parent.parent.parent / "examples" / "distil_with_the_sdk.py"
 
 
+@pytest.mark.slow
 @pytest.mark.engine
 def test_distil_with_the_sdk(tmp_path: Path) -> None:
     with LiveServer(tmp_path / "data") as server:

@@ -20,6 +20,8 @@ from stillhouse.upstream import Timeouts
 from stillhouse.workspace import Workspace
 from tests.fakes.server import LiveServer, add_upstream
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 pytest.importorskip("torch")
 
 DONE = ("succeeded", "failed", "cancelled")
@@ -172,6 +174,7 @@ def _a_model_is_deleted(client: openai.OpenAI, name: str) -> None:
     assert refused.value.param == "model"
 
 
+@pytest.mark.slow
 @pytest.mark.engine
 def test_paused_and_resumed_it_ends_as_if_nothing_had_been(client: openai.OpenAI, server: LiveServer) -> None:
     training = upload(client, SUMS)
@@ -242,6 +245,7 @@ def test_files_that_are_wrong_fail_the_job(client: openai.OpenAI) -> None:
     assert (job.error.code, job.error.param) == ("invalid_validation_file", "validation_file")
 
 
+@pytest.mark.slow
 def test_a_classifier_by_distillation_and_pages_of_jobs(client: openai.OpenAI) -> None:
     training = upload(client, INTENTS)
     extra = {"method": {"type": "distillation", "distillation": {"student": {"config": {"words": [1, 1]}}}}}
@@ -342,6 +346,7 @@ def test_an_answer_that_is_preferred(client: openai.OpenAI) -> None:
     assert job.fine_tuned_model.startswith("ft:builtin-base:")
 
 
+@pytest.mark.slow
 @pytest.mark.engine
 def test_expert_iteration_learns_from_what_passes(client: openai.OpenAI) -> None:
     question = "Adira flips the coin. Is the coin still heads up?"

@@ -1,8 +1,7 @@
-"""A training run in a process of its own, to be killed: `python -m tests.training.child ROOT`. Says reports as JSON lines."""
+"""A training run in a process of its own, to be killed. Says reports as JSON lines."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import orjson
@@ -16,10 +15,9 @@ def say(progress: Progress) -> None:
     print(orjson.dumps({"step": progress.step, "metrics": metrics}).decode(), flush=True)
 
 
-def main(root: Path) -> None:
+def main(arguments: list[str]) -> int:
+    """`arguments`: the folder with the recipe and the data."""
+    root = Path(arguments[0])
     recipe = Recipe.model_validate_json((root / "recipe.json").read_bytes())
     train(recipe, root / "data", root / "killed", report=say)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    return 0

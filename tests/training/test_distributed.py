@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ import torch
 from stillhouse.method import WhiteBox
 from stillhouse.recipe import Recipe
 from stillhouse.students.causal import CausalStudent
-from stillhouse.training.__main__ import STOPPED
+from stillhouse.training.__main__ import STOPPED, main
 from stillhouse.training.distributed import Ranks
 from tests.students.tiny import tiny_spec, write_tokenizer
+from tests.training.forked import Forked
 from tests.training.runs import recipe, run, sums, weights_hash, write_sums
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -44,36 +45,43 @@ def _value(value: Any) -> str:
     return json.dumps(value)
 
 
+Launched = Forked | subprocess.Popen[str]
+
+
+def launch_as_torchrun(arguments: list[object], environ: dict[str, str]) -> Launched:
+    command = [sys.executable, "-m", "stillhouse.training", *map(str, arguments)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env={**os.environ, **environ}, cwd=REPOSITORY, stdout=pipe, stderr=pipe, text=True)
+
+
+def launch_forked(arguments: list[object], environ: dict[str, str]) -> Launched:
+    return Forked(main, *arguments, **environ)
+
+
 @contextmanager
-def processes(world: int, *arguments: object) -> Iterator[list[subprocess.Popen[str]]]:
-    """As torchrun starts them. The first one's reports are on its stdout."""
+def processes(
+    world: int, *arguments: object, launch: Callable[[list[object], dict[str, str]], Launched] = launch_forked
+) -> Iterator[list[Launched]]:
+    """With the environment that torchrun gives them. The first one's reports are on its stdout."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "stillhouse.training", *map(str, arguments)]
+    common = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    here = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     started = []
-    for rank in range(world):
-        env = {
-            **os.environ,
-            "RANK": str(rank),
-            "LOCAL_RANK": str(rank),
-            "WORLD_SIZE": str(world),
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-            "OMP_NUM_THREADS": "1",
-            "GLOO_SOCKET_IFNAME": "lo",
-        }
-        started.append(
-            subprocess.Popen(command, env=env, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        )
     try:
+        for rank in range(world):
+            started.append(launch([*arguments], {**common, **here, "RANK": str(rank), "LOCAL_RANK": str(rank)}))
         yield started
     finally:
         for process in started:
             process.kill()
-            process.communicate()
+            process.wait()
+            for pipe in (process.stdout, process.stderr):
+                assert pipe is not None
+                pipe.close()
 
 
-def ended(started: list[subprocess.Popen[str]]) -> tuple[list[int], list[dict[str, Any]], str]:
+def ended(started: list[Launched]) -> tuple[list[int | None], list[dict[str, Any]], str]:
     """(exit statuses, what the first one reported, what all of them complained of)."""
     said = [process.communicate(timeout=240) for process in started]
     assert all(not out for out, _ in said[1:]), "only the first one reports"
@@ -107,7 +115,8 @@ def test_two_processes_give_the_curve_of_one(tmp_path: Path, taught: bool, sizes
         CausalStudent.build(tiny_spec(write_tokenizer(tmp_path / "tokenizer"), hidden_size=48), seed=7).save(tmp_path / "teacher")
     plan = recipe(tmp_path, **changes)
     one = run(plan, tmp_path / "data", tmp_path / "one", **folders)
-    with processes(2, toml(plan, tmp_path / "r.toml"), tmp_path / "data", tmp_path / "two", *arguments) as started:
+    launch = launch_forked if taught else launch_as_torchrun
+    with processes(2, toml(plan, tmp_path / "r.toml"), tmp_path / "data", tmp_path / "two", *arguments, launch=launch) as started:
         statuses, reports, complaints = ended(started)
     assert statuses == [0, 0], complaints
     two = curve(reports)

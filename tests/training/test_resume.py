@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from stillhouse.errors import RecipeError
+from tests.training import child
+from tests.training.forked import Forked
 from tests.training.runs import Log, recipe, run, sums, weights_hash, write_sums
-
-REPOSITORY = Path(__file__).parent.parent.parent
 
 
 @pytest.mark.parametrize("stop_at", [0, 1, 5, 7, 11])
@@ -62,8 +61,9 @@ def test_how_often_checkpoints_are_written_may_change_meanwhile(tmp_path: Path) 
     assert min(log.curve) == 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.full)])
-@pytest.mark.timeout(1200)  # most of it is importing torch, once a kill
+@pytest.mark.timeout(1200)
 def test_a_killed_run_goes_on_exactly(tmp_path: Path, kills: int) -> None:
     """SIGKILL at random moments: while loading, between steps, while a checkpoint is written."""
     write_sums(tmp_path / "data")
@@ -83,9 +83,7 @@ def test_a_killed_run_goes_on_exactly(tmp_path: Path, kills: int) -> None:
 
 def _train_in_a_process(root: Path, log: Log, *, kill_after: int | None = None, linger: float = 0.0) -> None:
     """Collect what it reports; kill it `linger` seconds after `kill_after` reports, or let it end and be well."""
-    command = [sys.executable, "-m", "tests.training.child", str(root)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=REPOSITORY) as process:
-        assert process.stdout is not None
+    with closing(Forked(child.main, root)) as process:
         for count, line in enumerate(process.stdout, start=0):
             report = json.loads(line)
             if report["metrics"]:
@@ -95,4 +93,4 @@ def _train_in_a_process(root: Path, log: Log, *, kill_after: int | None = None, 
                 time.sleep(linger)  # a random moment, not a wait for anything
                 process.kill()
         process.wait()
-    assert process.returncode == (0 if kill_after is None else -9)
+        assert process.returncode == (0 if kill_after is None else -9), process.stderr.read()
