@@ -10,10 +10,11 @@ import pytest
 from stillhouse.errors import UsageError
 from stillhouse.gateway import Gateway
 from stillhouse.graders.building import build
-from stillhouse.grading import means_of
+from stillhouse.grading import ForwardedEmbedder, means_of
 from stillhouse.sample import sample_of
 from stillhouse.settings import Settings
 from stillhouse.stores.opening import open_store
+from stillhouse.workspace import Workspace
 from tests.fakes.server import add_upstream
 from tests.fakes.upstream import FakeUpstream
 
@@ -25,6 +26,18 @@ COSINE: dict[str, Any] = {
     "evaluation_metric": "cosine",
     "pass_threshold": 0.9,
 }
+
+
+async def test_what_was_opened_for_a_request_is_closed_behind_it(tmp_path: Path) -> None:
+    with FakeUpstream() as upstream:
+        add_upstream(tmp_path, upstream.base_url, "embedder")
+        workspace = Workspace(Settings(data_dir=tmp_path))
+        target = workspace.target("embedder")
+        vectors = ForwardedEmbedder(lambda _: target, "embedder", closes=True)
+        assert await vectors.embed(["abc", "d"]) == [[3.0, 0.0], [1.0, 1.0]]
+        await vectors.embed(["abc"])
+        assert upstream.connections == 2, "none is left open"
+        workspace.close()
 
 
 async def test_the_vectors_are_the_upstreams(tmp_path: Path) -> None:

@@ -78,19 +78,24 @@ def known() -> list[str]:
 
 
 class ForwardedEmbedder:
-    """An Embedder behind `/embeddings` of the upstream that has the model."""
+    """An Embedder behind `/embeddings` of the upstream that has the model.
 
-    def __init__(self, resolve: Callable[[str], Target], name: str) -> None:
+    `closes`: what `resolve` gives was opened for this request, and nobody else closes it.
+    """
+
+    def __init__(self, resolve: Callable[[str], Target], name: str, *, closes: bool = False) -> None:
         self.name = name
         self._resolve = resolve
+        self._closes = closes
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Raises NotFoundError, UpstreamError."""
         target = self._resolve(self.name)
-        if target.forwarder is None:
-            raise UsageError(f"The embedder '{self.name}' (STILLHOUSE_EMBEDDER) is no upstream's model.")
-        request = ChatRequest(orjson.dumps({"model": target.name, "input": list(texts)}))
-        body = (await target.forwarder.forward("/embeddings", request)).body
+        try:
+            body = await self._body(target, texts)
+        finally:
+            if self._closes:
+                await target.model.close()
         try:
             listed = sorted(body["data"], key=lambda each: each["index"])
             vectors = [[float(number) for number in each["embedding"]] for each in listed]
@@ -99,6 +104,12 @@ class ForwardedEmbedder:
         if len(vectors) != len(texts):
             raise UpstreamError(f"'{self.name}' gave {len(vectors)} embeddings for {len(texts)} texts.")
         return vectors
+
+    async def _body(self, target: Target, texts: Sequence[str]) -> dict[str, Any]:
+        if target.forwarder is None:
+            raise UsageError(f"The embedder '{self.name}' (STILLHOUSE_EMBEDDER, or --embedder) is no upstream's model.")
+        request = ChatRequest(orjson.dumps({"model": target.name, "input": list(texts)}))
+        return (await target.forwarder.forward("/embeddings", request)).body
 
 
 def judge_of(router: Router) -> Callable[[str], ChatModel]:

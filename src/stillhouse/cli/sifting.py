@@ -78,7 +78,7 @@ async def filtered(session: Session, folder: Path, wish: Wish, files: FineTuneWi
     async with AsyncExitStack() as stack:
         sieves = _sieves(session, wish, stack)
         embedder = _embedder(wish)
-        vectors = None if embedder is None else ForwardedEmbedder(session.workspace.target, embedder)
+        vectors = None if embedder is None else ForwardedEmbedder(session.workspace.target, embedder, closes=True)
         return [
             await filter_file(
                 reading,

@@ -42,7 +42,7 @@ async def choose_next(
     labelled = [each for each in known if each.split == "train"]
     if not pool:
         raise UsageError(f"{source} holds no question to choose from.")
-    vectors = None if embedder is None else ForwardedEmbedder(workspace.target, embedder)
+    vectors = None if embedder is None else ForwardedEmbedder(workspace.target, embedder, closes=True)
 
     async def picked(ask: Opinions | None) -> Selection:
         return await select(wanted, pool, labelled=labelled, held_out=held_out, ask=ask, embedder=vectors)

@@ -59,7 +59,7 @@ async def import_rationales(
     Raises UsageError when nothing is left, ConflictError when the version is there under another name, what an
     embedder raises.
     """
-    embedder = None if making.embedder is None else ForwardedEmbedder(workspace.target, making.embedder)
+    embedder = None if making.embedder is None else ForwardedEmbedder(workspace.target, making.embedder, closes=True)
     collected = Collected(given_splits=True)
     for reading in readings:
         await _collect(collected, reading, root, sieves, making, embedder)
