@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -100,10 +100,10 @@ class EvalRuns:
     @takes(query={"status": one_of("pass", "fail", "error")}, most=MAX_PAGE)
     async def items(self, call: Call) -> Reply:
         page, status = PageQuery(call.query), _one_of("status", call.query.get("status"), ("pass", "fail", "error"))
-        return Reply.of(await asyncio.to_thread(self._items, call, page, status))
+        return Reply.of(await asyncio.to_thread(_twice, self._items, call, page, status))
 
     async def item(self, call: Call) -> Reply:
-        return Reply.of(await asyncio.to_thread(self._item, call))
+        return Reply.of(await asyncio.to_thread(_twice, self._item, call))
 
     def _create(self, call: Call, raw: bytes) -> dict[str, Any]:
         eval_id = call.path_parameter("eval_id")
@@ -240,6 +240,14 @@ class EvalRuns:
         if position is None or row is None:
             raise NotFoundError(f"There is no output item '{wanted[:80]}' of the run {run_id[:80]} (yet).")
         return item_body(found, criteria, position, row)
+
+
+def _twice(read: Callable[..., dict[str, Any]], *given: object) -> dict[str, Any]:
+    """Read again what was not there: a deletion may have rewritten a block between looking it up and opening it."""
+    try:
+        return read(*given)
+    except NotFoundError:
+        return read(*given)
 
 
 def _no_runs() -> list[EvalRun]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from stillhouse.apply import Journal, Outcome, Remembering
 from stillhouse.chat import ChatModel, ChatRequest, ChatResponse, Chunk
-from stillhouse.errors import ConflictError, StillhouseError, UsageError
+from stillhouse.errors import ConflictError, NotFoundError, StillhouseError, UsageError
 from stillhouse.eval_config import CompletionRow, ContentRow, JsonlSource
 from stillhouse.evaluation import Candidate, Memory, Plan, answer_all, warm
 from stillhouse.evaluation.blocks import ROWS, put_block, rows_in
@@ -216,6 +216,16 @@ class _EvalWork:
             erase_in(self._workspace.store, self._settings, find_run(self._workspace.store, self._run.id), gone)
             self._record = find_run(self._workspace.store, self._run.id).record
 
+    def _kept_rows(self) -> Iterator[Answered]:
+        """Every row, a block at a time; a block that whoever deletes has rewritten since is looked up again."""
+        for place in range(len(self._record.blocks)):
+            try:
+                rows = list(rows_in(self._record.blocks[place : place + 1], self._files.get))
+            except NotFoundError:
+                self._record = find_run(self._workspace.store, self._run.id).record
+                rows = list(rows_in(self._record.blocks[place : place + 1], self._files.get))
+            yield from rows
+
     def _is_gone(self, row: Answered) -> bool:
         return row.completion is not None and self._workspace.store.completion(row.completion) is None
 
@@ -228,7 +238,7 @@ class _EvalWork:
         return {"report": report.id}
 
     def _report(self, candidate: Candidate) -> Report:
-        rows = [slim(row) for row in rows_in(self._record.blocks, self._files.get)]
+        rows = [slim(row) for row in self._kept_rows()]
         prices = load_prices(self._settings.prices)
         return Report(
             id=f"report-{self._run.id.partition('-')[2]}",
@@ -246,7 +256,7 @@ class _EvalWork:
         """What the model was trained on beside what it was asked here; None where no model was asked."""
         if not self._record.model:
             return None
-        rows = rows_in(self._record.blocks, self._files.get)
+        rows = self._kept_rows()
         asked = ((row.sample or {}).get("input") or messages_of(row.item or {}) for row in rows)
         return contamination_of(self._workspace, self._record.model, asked).model_dump(mode="json")
 
@@ -254,7 +264,7 @@ class _EvalWork:
         """Wins, ties and losses of each pairwise criterion."""
         kinds = zip(self._names, self._eval.testing_criteria, strict=True)
         wanted = [name for name, criterion in kinds if criterion.get("type") == "pairwise"]
-        rows = [slim(row) for row in rows_in(self._record.blocks, self._files.get)] if wanted else []
+        rows = [slim(row) for row in self._kept_rows()] if wanted else []
         found = {name: win_rate(rows, name) for name in wanted}
         return {name: rate.model_dump(mode="json") for name, rate in found.items() if rate is not None}
 
