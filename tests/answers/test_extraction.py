@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillhouse.answers import Place, answer_type, extract, published_equal
@@ -71,6 +71,7 @@ def test_a_completion_says_whether_it_is_marked() -> None:
     assert Place().marked("")
 
 
+@settings(max_examples=30)
 @given(text=st.lists(PIECES, max_size=12).map("".join))
 @pytest.mark.parametrize("task", sorted(TASKS))
 def test_the_twelve_tasks_answers_are_those_of_the_published_rule(task: str, text: str) -> None:
