@@ -186,7 +186,6 @@ def _recipe(shape: dict[str, Any], tokenizer: Path, training: dict[str, Any], **
             "max_tokens": 512,
             "precision": "auto",
             **training,
-            **parts.pop("training", {}),
         },
         **parts,
     }
@@ -207,7 +206,7 @@ def _trial(
     method = parts.pop("method", {})
     if method.get("kind") != "black-box":
         method = {"kind": "white-box", "weight": 1.0, **method}
-    training = {"steps": options.steps, "seed": seed, "threads": options.threads}
+    training = {"steps": options.steps, "seed": seed, "threads": options.threads, **parts.pop("training", {})}
     plan = _recipe(STUDENT, tokenizer, training, method=method, teacher={"model": "teacher"}, **parts)
     began = time.monotonic()
     place = work / f"run-{options.steps}-{options.examples}" / f"{name.replace(' ', '-')}-{seed}"
