@@ -21,6 +21,8 @@ from stillhouse.workspace import Workspace
 from tests.jobs.conftest import until
 from tests.two_labels import THINGS, write_csv, write_recipes
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 
 def runs(data_dir: Path) -> list[Run]:
     workspace = Workspace(Settings(data_dir=data_dir))

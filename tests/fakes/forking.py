@@ -10,6 +10,8 @@ folder and a log of their own; killed, hurried and watched by the same code. How
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 import json
 import os
@@ -18,6 +20,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -91,6 +94,7 @@ def main(path: Path) -> None:
         for module in MODULES:
             with suppress(ModuleNotFoundError):
                 importlib.import_module(module)
+        gc.freeze()  # a collection in a worker would copy every page, too
         print("listening", flush=True)
         assert len(list(Path("/proc/self/task").iterdir())) == 1, "threads do not survive a fork"
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
@@ -130,7 +134,14 @@ def _become_worker(wish: dict[str, Any]) -> None:
     sys.path[:0] = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
     sys.argv = ["stillhouse.jobs.worker", *wish["arguments"]]
     worker = importlib.import_module("stillhouse.jobs.worker")
-    worker.main()
+    with suppress(SystemExit):  # nobody asks for its status
+        worker.main()
+    # All that a process does at its end but one thing: taking apart what was imported, which would copy every page of it.
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _all(connection: socket.socket) -> bytes:

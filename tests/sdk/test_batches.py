@@ -20,6 +20,8 @@ from stillhouse.stores.opening import open_store
 from tests.fakes.server import LiveServer, add_upstream
 from tests.fakes.upstream import FakeUpstream, answer_to
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 ENDED = {"completed", "failed", "expired", "cancelled"}
 
 

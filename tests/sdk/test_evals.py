@@ -35,6 +35,8 @@ from tests.sdk.sums import (
     upstream,
 )
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 __all__ = ["client", "server", "upstream"]
 
 

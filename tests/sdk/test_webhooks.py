@@ -18,7 +18,10 @@ from stillhouse.settings import Settings
 from stillhouse.stores.opening import open_store
 from tests.fakes.server import LiveServer
 
-pytestmark = pytest.mark.skipif(int(openai.__version__.partition(".")[0]) < 3, reason="endpoints are in the SDK's third major")
+pytestmark = [
+    pytest.mark.skipif(int(openai.__version__.partition(".")[0]) < 3, reason="endpoints are in the SDK's third major"),
+    pytest.mark.usefixtures("forked_workers"),
+]
 
 
 class Receiver(HTTPServer):
