@@ -23,6 +23,8 @@ from tests.cli.conftest import Stillhouse
 from tests.fakes.classifier import Classifier
 from tests.fakes.server import add_upstream
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 RECIPE = Path(__file__).parent.parent.parent / "recipes" / "linear.toml"
 GOOD, BAD = ("great", "lovely", "superb"), ("awful", "dreadful", "broken")
 THINGS = ("kettle", "boat", "lamp", "violin", "coat", "mirror", "ladder", "basket", "candle", "carpet")

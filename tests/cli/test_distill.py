@@ -9,6 +9,8 @@ import pytest
 from stillhouse.artifacts import MANIFEST, load_manifest
 from tests.cli.conftest import Stillhouse
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 RECIPES = Path(__file__).parent.parent.parent / "recipes"
 CARD = ["my card is lost", "the card never came", "where is my card", "a new card please", "the card was stolen"]
 CASH = ["cash machine kept it", "no cash came out", "wrong cash amount", "cash was not paid out", "i need cash abroad"]

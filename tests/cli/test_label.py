@@ -17,6 +17,8 @@ from tests.fakes.server import LiveServer, add_upstream
 from tests.fakes.teacher import TeacherProcess
 from tests.jobs.conftest import until
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 TOPICS = ("harbour", "glacier", "violin", "pepper", "monsoon", "lantern")
 
 
