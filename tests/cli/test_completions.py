@@ -104,7 +104,7 @@ def test_what_is_exported_comes_in_elsewhere(tmp_path: Path, run: Run) -> None:
 
 def test_purging_needs_a_filter_and_a_yes(tmp_path: Path, run: Run) -> None:
     run("import", "jsonl", write(tmp_path / "f.jsonl", row(1), row(2), row(3)))
-    nowhere = {"erased_in": [], "kept_in": []}
+    nowhere: dict[str, list[str]] = {"erased_in": [], "kept_in": []}
     assert run("completions", "purge", "--yes") == 2
     assert run("completions", "purge", "--metadata", "number=1") == {"chosen": 1, "deleted": 0, **nowhere}
     assert run("completions", "purge", "--metadata", "number=1", "--yes") == {"chosen": 1, "deleted": 1, **nowhere}
