@@ -17,7 +17,7 @@ from openai.types import Batch
 
 from stillhouse.settings import Settings
 from stillhouse.stores.opening import open_store
-from tests.fakes.server import LiveServer, add_upstream
+from tests.fakes.server import TIMEOUTS, LiveServer, add_upstream
 from tests.fakes.upstream import FakeUpstream, answer_to
 
 pytestmark = pytest.mark.usefixtures("forked_workers")
@@ -225,8 +225,9 @@ def test_server_and_worker_may_be_killed(tmp_path: Path) -> None:
     """The worker outlives its server and goes on; killed itself, it is started again by the next server."""
     data_dir = tmp_path / "data"
     quick, waiting = ([request(f"{fault}-{n}", fault=fault) for n in range(20)] for fault in ({"delay": 0.05}, {"wait": True}))
+    patient = TIMEOUTS.model_copy(update={"first_byte": 600.0})  # a slow machine is no reason to ask again
     with FakeUpstream() as upstream:
-        add_upstream(data_dir, upstream.base_url)
+        add_upstream(data_dir, upstream.base_url, timeouts=patient)
         with LiveServer(data_dir, STILLHOUSE_BATCH_CONCURRENCY="2") as server:
             with openai.OpenAI(base_url=server.url, api_key="none", max_retries=0) as client:
                 batch = begin(client, lines(*quick, *waiting))
