@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
 
 import pytest
 
 import stillhouse
 from stillhouse.errors import NotFoundError, StillhouseError
-from stillhouse.jobs import processes
 from stillhouse.jobs.watch import follow
 from stillhouse.loop import Distilled
 from stillhouse.run import Run
@@ -18,7 +15,7 @@ from stillhouse.scripting import _wait
 from stillhouse.settings import Settings
 from stillhouse.students.base import Classifier
 from stillhouse.workspace import Workspace
-from tests.jobs.conftest import until
+from tests.jobs.conftest import kill, until
 from tests.two_labels import THINGS, write_csv, write_recipes
 
 pytestmark = pytest.mark.usefixtures("forked_workers")
@@ -39,9 +36,7 @@ def kill_at(data_dir: Path, step: int) -> None:
     try:
         until(lambda: any(run.step >= step for run in workspace.store.runs()), lambda: f"step {step}")
         [run] = workspace.store.runs()
-        assert run.pid is not None
-        os.kill(run.pid, signal.SIGKILL)
-        until(lambda: processes.identity(run.pid or 0) is None, lambda: "the worker's death")
+        kill(run.pid)
     finally:
         workspace.close()
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -171,13 +172,13 @@ class App:
             await self.outbox.note(event)
 
     async def _sweep(self) -> None:
+        finish = partial(finish_deletions, self._store, self._settings)
         while True:
-            try:
-                await asyncio.to_thread(self.uploads.sweep)
-                await asyncio.to_thread(self.filing.sweep)
-                await asyncio.to_thread(finish_deletions, self._store, self._settings)
-            except StillhouseError as exc:
-                log.error("what is to go could not be removed: %s", exc)
+            for sweep in (self.uploads.sweep, self.filing.sweep, finish):
+                try:
+                    await asyncio.to_thread(sweep)
+                except StillhouseError as exc:
+                    log.error("what is to go could not be removed: %s", exc)
             await asyncio.sleep(SWEEP_SECONDS)
 
 

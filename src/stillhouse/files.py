@@ -143,6 +143,15 @@ class Files:
                 if name not in still:
                     self._path(name).unlink()
 
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """For whoever puts files and writes down elsewhere that they are there: one process and thread at a time.
+
+        Within it, a file that nothing names is nobody's. The lock dies with its holder.
+        """
+        with _locked(self._root / ".changing"):
+            yield
+
     def remove_drafts(self) -> None:
         """Remove what killed processes left half-written. Drafts that are being written stay."""
         with _guarded(self._root), ExitStack() as unheld:
@@ -240,8 +249,14 @@ def _enter_unheld(stack: ExitStack, path: Path) -> bool:
 @contextmanager
 def _guarded(root: Path) -> Iterator[None]:
     """One process and thread at a time, for as long as names change."""
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / ".lock").open("ab") as lock:
+    with _locked(root / ".lock"):
+        yield
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import threading
@@ -22,6 +20,7 @@ from stillhouse.stores.opening import open_store
 from tests.cli.conftest import Stillhouse
 from tests.fakes.classifier import Classifier
 from tests.fakes.server import add_upstream
+from tests.jobs.conftest import kill
 
 pytestmark = pytest.mark.usefixtures("forked_workers")
 
@@ -173,7 +172,7 @@ def test_killed_in_the_middle_it_asks_nothing_twice_but_what_was_under_way(
             begun = stillhouse(*words, "--detach")
             assert (begun.code, begun.json["kind"]) == (0, "classify"), begun.err
             wait_for_four(stuck)
-            os.kill(pid_of(data_dir, begun.json["id"]), signal.SIGKILL)
+            kill(pid_of(data_dir, begun.json["id"]))
         else:
             command = [sys.executable, "-m", "stillhouse.cli.main", "--data-dir", str(data_dir), *words]
             with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:

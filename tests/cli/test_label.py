@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from stillhouse.stores.opening import open_store
 from tests.cli.conftest import Stillhouse
 from tests.fakes.server import LiveServer, add_upstream
 from tests.fakes.teacher import TeacherProcess
-from tests.jobs.conftest import until
+from tests.jobs.conftest import kill, until
 
 pytestmark = pytest.mark.usefixtures("forked_workers")
 
@@ -107,8 +105,8 @@ def test_a_batch_at_another_server_is_collected_by_the_next_go_when_its_own_was_
             store = open_store(Settings(data_dir=data_dir))
             run = store.run(begun.json["id"])
             store.close()
-            assert run is not None and run.pid is not None
-            os.kill(run.pid, signal.SIGKILL)
+            assert run is not None
+            kill(run.pid)
             whole = stillhouse(*words)
             assert whole.code == 0, whole.err
             served = teacher.ledger()

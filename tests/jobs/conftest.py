@@ -46,6 +46,13 @@ def until(condition: Callable[[], bool], what: Callable[[], str], seconds: float
         time.sleep(0.01)
 
 
+def kill(pid: int | None) -> None:
+    """SIGKILL, and wait until the process is gone: what it had locked is free by then."""
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: processes.identity(pid) is None, lambda: "the worker's death")
+
+
 class Bench:
     """What a test of runs works with."""
 
@@ -99,9 +106,8 @@ class Bench:
     def kill(self, run: Run) -> None:
         """SIGKILL its worker and wait until it is gone."""
         found = self.store.run(run.id)
-        assert found is not None and found.pid is not None
-        os.kill(found.pid, signal.SIGKILL)
-        until(lambda: processes.identity(found.pid or 0) is None, lambda: "the worker's death")
+        assert found is not None
+        kill(found.pid)
 
     def printed(self, run: Run) -> str:
         log = self.settings.runs / run.id / "log.txt"

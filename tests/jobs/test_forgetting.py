@@ -11,15 +11,13 @@ from stillhouse.document import Document
 from stillhouse.evaluation.blocks import Block, put_block
 from stillhouse.evaluation.keeping import pack
 from stillhouse.grade import Answered, Grade
+from stillhouse.jobs.eval_answers import answered_rows
 from stillhouse.jobs.eval_rows import RowFiles, StoredId, journal_path, run_files
-from stillhouse.jobs.eval_runs import _EvalWork
 from stillhouse.jobs.evals import EVAL_RUN, EvalRunRecord, find_run
 from stillhouse.jobs.forgetting import erase_in
-from stillhouse.run import Run
 from stillhouse.settings import Settings
 from stillhouse.stores.opening import open_store
 from stillhouse.stores.sql import SqlStore
-from stillhouse.workspace import Workspace
 
 RUN = "evalrun-1"
 
@@ -61,20 +59,32 @@ def test_a_block_that_was_kept_meanwhile_stays(store: SqlStore, tmp_path: Path) 
     assert record.blocks[1] == second and record.blocks[0].standings == first.standings and first.file not in files
     assert [pair["seen_text"] for pair in (record.contamination or {})["pairs"]] == ["", "s", "s"]
 
-    worker = _EvalWork.__new__(_EvalWork)  # whose record is from before
-    worker._record, worker._files, worker._workspace = stale.record, files, Workspace.over(settings, store)
-    worker._run = Run(id=RUN, kind="eval", name="r", state="running", created=1, spec={})
-    worker._record = stale.record.model_copy(update={"blocks": (first, second)})
-    assert [(each.example, each.answer, each.grades["right"].reason) for each in worker._kept_rows()] == [
+    seen = stale.record.model_copy(update={"blocks": (first, second)})
+    reader = stale.model_copy(update={"record": seen})  # who looked before
+    assert [(each.example, each.answer, each.grades["right"].reason) for each in answered_rows(store, settings, reader)] == [
         ("a", "", ""), ("b", "b", "as b says"), ("c", "c", "as c says"),
     ]  # fmt: skip
+
+
+def test_two_deletions_that_saw_the_same_block_both_reach_it(store: SqlStore, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    enter(store, settings)
+    stale, files = find_run(store, RUN), run_files(settings, RUN)
+    killed = files.put(pack([row("b")]))  # by one that died before it had named it
+    assert [erase_in(store, settings, stale, {name}) for name in "ab"] == [(True, True)] * 2
+    run = find_run(store, RUN)
+    assert [each.answer for each in answered_rows(store, settings, run)] == ["", ""]
+    assert run.record.rows is not None and killed not in files
+    assert set(files.names()) == {*run.record.rows.stored, *(block.file for block in run.record.blocks)}
 
 
 def test_what_was_kept_for_resuming_goes_where_nobody_works(store: SqlStore, tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     enter(store, settings)
-    journal = journal_path(settings, RUN, 1)
+    kept, journal = (journal_path(settings, RUN, block) for block in range(2))
+    kept.write_text("what a model said about b\n")  # its worker was killed between keeping the block and this
     journal.write_text("what a model said about c\n")
     assert erase_in(store, settings, find_run(store, RUN), {"elsewhere"}) == (False, True)
     assert erase_in(store, settings, find_run(store, RUN), {"a"}) == (True, True) and journal.exists()
+    assert not kept.exists()
     assert erase_in(store, settings, find_run(store, RUN), {"c"}) == (True, True) and not journal.exists()

@@ -1,4 +1,7 @@
-"""No method of the SDK is forgotten: each of the resources that we answer is called here, by the sync and the async client."""
+"""No method of the SDK is forgotten: each that we answer stands in these tests, with the sync and the async client.
+
+Read from their text; what it answers is tested where it stands.
+"""
 
 from __future__ import annotations
 

@@ -85,6 +85,11 @@ class Responses:
         request = ChatRequest(json_bytes(body), call.headers)
         target = self._router.resolve(request.model)
         if target.forwarder is not None:
+            if body.get("previous_response_id") is not None:
+                raise InvalidParameterError(
+                    f"'{target.upstream}' counts its own tokens and knows none of the responses kept here: send the whole input.",
+                    "previous_response_id",
+                )
             response = await answer_forwarded(target, "/responses" + COUNTED, request, self._recorder)
             return Reply(200, response.raw, response.headers)
         history = await asyncio.to_thread(self._history, body.get("previous_response_id"))
@@ -102,9 +107,10 @@ class Responses:
     async def delete(self, call: Call) -> Reply:
         """With the completion that holds its answer: who deletes a response wants its text gone."""
         document = await asyncio.to_thread(self._document, call.path_parameter("response_id"))
-        await asyncio.to_thread(forget, self._store, self._settings, [document.record["completion"]])
+        forgotten = await asyncio.to_thread(forget, self._store, self._settings, [document.record["completion"]])
         await asyncio.wrap_future(self._store.delete_document(KIND, document.id))
-        return Reply.of({"id": document.id, "object": "response", "deleted": True})
+        reach = forgotten.model_dump(mode="json", exclude={"deleted"})
+        return Reply.of({"id": document.id, "object": "response", "deleted": True, "stillhouse": reach})
 
     async def cancel(self, call: Call) -> Reply:
         await asyncio.to_thread(self._document, call.path_parameter("response_id"))

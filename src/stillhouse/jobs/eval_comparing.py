@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from stillhouse.errors import NotFoundError
-from stillhouse.evaluation.blocks import rows_in
 from stillhouse.evaluation.comparing import Change, compare
 from stillhouse.grade import Answered, Report
-from stillhouse.jobs.eval_rows import run_files
+from stillhouse.jobs.eval_answers import answered_rows
 from stillhouse.jobs.evals import EvalRun, find_run
 from stillhouse.records import Record
 from stillhouse.settings import Settings
@@ -22,7 +21,7 @@ def compare_runs(store: Store, settings: Settings, eval_id: str | None, first: s
     """The second run beside the first. Raises NotFoundError, for a run that has not ended well, too."""
     runs = [find_run(store, run_id, eval_id) for run_id in (first, second)]
     reports = [report_of(store, run) for run in runs]
-    rows = [slim_rows(settings, run) for run in runs]
+    rows = [slim_rows(store, settings, run) for run in runs]
     return Comparison(margin=margin, criteria=tuple(compare(reports[0], reports[1], rows[0], rows[1], margin=margin)))
 
 
@@ -35,9 +34,9 @@ def report_of(store: Store, run: EvalRun) -> Report:
     return report
 
 
-def slim_rows(settings: Settings, run: EvalRun) -> list[Answered]:
+def slim_rows(store: Store, settings: Settings, run: EvalRun) -> list[Answered]:
     """A run's rows without their texts."""
-    return [slim(row) for row in rows_in(run.record.blocks, run_files(settings, run.id).get)]
+    return [slim(row) for row in answered_rows(store, settings, run)]
 
 
 def slim(row: Answered) -> Answered:

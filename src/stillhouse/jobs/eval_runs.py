@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any
 
 from stillhouse.apply import Journal, Outcome, Remembering
 from stillhouse.chat import ChatModel, ChatRequest, ChatResponse, Chunk
-from stillhouse.errors import ConflictError, NotFoundError, StillhouseError, UsageError
+from stillhouse.errors import ConflictError, StillhouseError, UsageError
 from stillhouse.eval_config import CompletionRow, ContentRow, JsonlSource
 from stillhouse.evaluation import Candidate, Memory, Plan, answer_all, warm
-from stillhouse.evaluation.blocks import ROWS, put_block, rows_in
+from stillhouse.evaluation.blocks import ROWS, put_block
 from stillhouse.evaluation.cases import Case, case_id, messages_for, with_output_text
 from stillhouse.evaluation.erasing import DELETED, erased
 from stillhouse.evaluation.pairwise import win_rate
@@ -30,9 +30,10 @@ from stillhouse.graders.building import build
 from stillhouse.grading import means_of
 from stillhouse.jobs.claim import Claim, answer
 from stillhouse.jobs.contamination import contamination_of, messages_of
+from stillhouse.jobs.eval_answers import answered_rows
 from stillhouse.jobs.eval_comparing import slim
 from stillhouse.jobs.eval_graders import Named, criterion_names
-from stillhouse.jobs.eval_rows import RowFiles, journal_path, read_rows, rows_of_source, run_files
+from stillhouse.jobs.eval_rows import RowFiles, journal_path, read_rows, rows_of_source, run_files, stored_ids
 from stillhouse.jobs.evals import EVAL_RUN, EvalRecord, EvalRunRecord, find_eval, find_run
 from stillhouse.jobs.forgetting import erase_in
 from stillhouse.jobs.stoppable import run_stoppable
@@ -192,39 +193,31 @@ class _EvalWork:
         """Case -> what the run that this one is set against answered."""
         other = self._record.options.teacher
         if self._theirs is None and other is not None:
-            blocks, files = find_run(self._workspace.store, other).record.blocks, run_files(self._settings, other)
-            self._theirs = {row.example: row.answer for row in rows_in(blocks, files.get) if row.answer is not None}
+            store = self._workspace.store
+            rows = answered_rows(store, self._settings, find_run(store, other))
+            self._theirs = {row.example: row.answer for row in rows if row.answer is not None}
         return self._theirs or {}
 
     def _keep(self, rows: Sequence[Answered]) -> None:
         """A block more. What was deleted since it was read is erased: before it is kept, or, where that came between, after."""
-        block = put_block([erased(row) if self._is_gone(row) else row for row in rows], self._files.put)
         tally = self._record.tally.plus(rows, self._names)
-        while True:
-            known = self._record.model_dump(mode="json", include={"blocks"})["blocks"]
-            self._record = self._record.model_copy(update={"blocks": (*self._record.blocks, block), "tally": tally})
-            changes = self._record.model_dump(mode="json", include={"blocks", "tally"})
-            if self._changed(changes, {"epoch": [self._claim.epoch], "blocks": [known]}):
-                break
-            self._record = find_run(self._workspace.store, self._run.id).record  # its blocks were rewritten by who deleted
-            if self._record.epoch != self._claim.epoch:
-                raise ConflictError(f"Another worker has the run {self._run.id} now.")
-            if len(self._record.blocks) > len(known):  # it was kept, and the word of it was lost
-                break
-        gone = {row.completion for row in rows if row.completion is not None and self._is_gone(row)}
+        with self._files.changing():  # whoever deletes rewrites blocks, and removes those that no record names
+            block = put_block([erased(row) if self._is_gone(row) else row for row in rows], self._files.put)
+            now = self._claim.insist(partial(find_run, run_id=self._run.id), STORE_SECONDS).record
+            self._record = now.model_copy(update={"blocks": (*now.blocks, block), "tally": tally})
+            self._change(self._record.model_dump(mode="json", include={"blocks", "tally"}))
+        self._erase({row.completion for row in rows if row.completion is not None and self._is_gone(row)})
+
+    def _erase(self, gone: Collection[str]) -> None:
+        """What was deleted while it was read."""
         if gone:
             erase_in(self._workspace.store, self._settings, find_run(self._workspace.store, self._run.id), gone)
             self._record = find_run(self._workspace.store, self._run.id).record
 
     def _kept_rows(self) -> Iterator[Answered]:
-        """Every row, a block at a time; a block that whoever deletes has rewritten since is looked up again."""
-        for place in range(len(self._record.blocks)):
-            try:
-                rows = list(rows_in(self._record.blocks[place : place + 1], self._files.get))
-            except NotFoundError:
-                self._record = find_run(self._workspace.store, self._run.id).record
-                rows = list(rows_in(self._record.blocks[place : place + 1], self._files.get))
-            yield from rows
+        """Every row, as it is by now."""
+        store = self._workspace.store
+        return answered_rows(store, self._settings, find_run(store, self._run.id))
 
     def _is_gone(self, row: Answered) -> bool:
         return row.completion is not None and self._workspace.store.completion(row.completion) is None
@@ -233,8 +226,11 @@ class _EvalWork:
         """The report, as every evaluation has one, and what is known of the model's training data."""
         report = self._report(candidate)
         self._claim.insist(lambda store: answer(store.put_report(report)), STORE_SECONDS)
-        known = {"report": report.id, "contamination": self._contamination(), "pairwise": self._pairwise()}
-        self._change(known)
+        contamination = self._contamination()
+        self._change({"report": report.id, "contamination": contamination, "pairwise": self._pairwise()})
+        if self._record.rows is not None and contamination and contamination["pairs"]:  # of texts that were read before
+            asked = {stored.completion for stored in stored_ids(self._record.rows, self._files)}
+            self._erase({one for one in asked if self._workspace.store.completion(one) is None})
         return {"report": report.id}
 
     def _report(self, candidate: Candidate) -> Report:

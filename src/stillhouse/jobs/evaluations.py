@@ -18,15 +18,14 @@ from stillhouse.chat import ChatModel, Message
 from stillhouse.dataset import Dataset, Example, Split
 from stillhouse.errors import NotFoundError
 from stillhouse.evaluation import Candidate, Change, Memory, Plan, compare, evaluate, keep_report, rows_of
-from stillhouse.evaluation.blocks import rows_in
 from stillhouse.evaluation.evaluating import Progress
 from stillhouse.files import Files
 from stillhouse.formats.examples import read_examples
 from stillhouse.grade import Answered, Report
 from stillhouse.grading import voting_rule
 from stillhouse.jobs.contamination import Contamination, contamination_of, messages_of
+from stillhouse.jobs.eval_answers import answered_rows
 from stillhouse.jobs.eval_comparing import report_of
-from stillhouse.jobs.eval_rows import run_files
 from stillhouse.jobs.evals import find_run
 from stillhouse.prices import load_prices
 from stillhouse.records import canonical_json, fingerprint
@@ -105,7 +104,7 @@ def report_rows(workspace: Workspace, report: Report) -> list[Answered]:
     """Everything that was answered. Raises NotFoundError when the rows were not kept, or went with their run."""
     run = report.settings.get("run")
     if isinstance(run, str):
-        return list(rows_in(find_run(workspace.store, run).record.blocks, run_files(workspace.settings, run).get))
+        return list(answered_rows(workspace.store, workspace.settings, find_run(workspace.store, run)))
     return rows_of(report, files(workspace).get)
 
 

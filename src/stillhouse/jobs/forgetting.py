@@ -12,7 +12,8 @@ import re
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal
 
 from stillhouse.apply import Journal, Outcome
 from stillhouse.batch import OPEN
@@ -20,8 +21,9 @@ from stillhouse.completion import Completion
 from stillhouse.dataset import Dataset
 from stillhouse.document import Document, DocumentQuery
 from stillhouse.errors import ConflictError, NotFoundError
-from stillhouse.evaluation.blocks import ROWS
+from stillhouse.evaluation.blocks import ROWS, Block
 from stillhouse.evaluation.erasing import without_texts_of
+from stillhouse.files import Files
 from stillhouse.ids import new_id
 from stillhouse.jobs.eval_rows import journal_path, run_files, stored_ids
 from stillhouse.jobs.evals import EVAL_RUN, EvalRun, find_run, run_of
@@ -77,7 +79,8 @@ def finish(store: Store, settings: Settings) -> int:
 def erase_in(store: Store, settings: Settings, run: EvalRun, gone: Collection[str]) -> tuple[bool, bool]:
     """Erase a run's rows that were made of `gone`: whether there are such, and whether nothing of them is left on disk.
 
-    A worker that holds answers of theirs erases them itself when it keeps them; until then the second is False.
+    A worker that holds answers of theirs erases them itself when it keeps them; until then the second is False. Raises
+    NotFoundError where the run, or a block of it, is gone.
     """
     files, rows = run_files(settings, run.id), run.record.rows
     if rows is None or not rows.stored:
@@ -85,16 +88,25 @@ def erase_in(store: Store, settings: Settings, run: EvalRun, gone: Collection[st
     places = [place for place, stored in enumerate(stored_ids(rows, files)) if stored.completion in gone]
     if not places:
         return False, True
-    blocks = _rewritten(store, settings, run, gone, {f"row:{place}" for place in places})
-    done = sum(block["rows"] for block in blocks)
-    path = journal_path(settings, run.id, len(blocks))
-    if any(done <= place < done + ROWS for place in places) and path.exists():
-        try:
-            with Journal(path, Outcome) as journal:
-                journal.drop()
-        except ConflictError:
-            return True, False
-    return True, True
+    with files.changing():
+        blocks = _rewritten(store, run.id, files, gone, {f"row:{place}" for place in places})
+        named = {*rows.files, *rows.stored, *(block.file for block in blocks)}
+        files.drop([name for name in files.names() if name not in named], frozenset)  # of whoever was killed in here, too
+    done = sum(block.rows for block in blocks)
+    begun = any(done <= place < done + ROWS for place in places)
+    journals = [journal_path(settings, run.id, number) for number in range(len(blocks) + begun)]  # kept blocks' are left by kills
+    left = [path for path in journals if path.exists() and not _dropped(path)]
+    return True, not left
+
+
+def _dropped(path: Path) -> bool:
+    """Remove a journal; whether that was possible: not while a worker writes it."""
+    try:
+        with Journal(path, Outcome) as journal:
+            journal.drop()
+    except ConflictError:
+        return False
+    return True
 
 
 def _erase(store: Store, settings: Settings, ids: Sequence[str]) -> tuple[int, list[str], bool]:
@@ -106,20 +118,19 @@ def _erase(store: Store, settings: Settings, ids: Sequence[str]) -> tuple[int, l
             store.delete_document("response", response).result()
     gone, touched, whole = frozenset(ids), [], True
     for document in store.documents(DocumentQuery(kind=EVAL_RUN, limit=10**9)).items if ids else ():
-        with suppress(NotFoundError):  # the run was deleted just now
+        try:
             some, all_ = erase_in(store, settings, run_of(store, document), gone)
-            touched += [document.id] if some else []
-            whole = whole and all_
+        except NotFoundError:
+            some, all_ = False, store.document(EVAL_RUN, document.id) is None  # the run was deleted just now
+        touched += [document.id] if some else []
+        whole = whole and all_
     return deleted, touched, whole
 
 
-def _rewritten(
-    store: Store, settings: Settings, run: EvalRun, gone: Collection[str], rows: Collection[str]
-) -> list[dict[str, Any]]:
-    """The run's blocks without texts of `gone`; `rows` are those rows' names in its contamination check. Raises NotFoundError."""
-    files = run_files(settings, run.id)
+def _rewritten(store: Store, run_id: str, files: Files, gone: Collection[str], rows: Collection[str]) -> tuple[Block, ...]:
+    """The run's blocks, by now without texts of `gone`; `rows` are those rows' names in its contamination check."""
     while True:
-        record = run.record
+        record = find_run(store, run_id).record
         blocks = without_texts_of(gone, record.blocks, files.get, files.put)
         before, after = ([block.model_dump(mode="json") for block in each] for each in (record.blocks, blocks))
         changes: dict[str, object] = {"blocks": after}
@@ -128,11 +139,8 @@ def _rewritten(
             bare = [{**pair, "seen_text": "", "other_text": ""} if pair["other"] in rows else pair for pair in pairs]
             changes["contamination"] = {**(record.contamination or {}), "pairs": bare}
         expect: dict[str, Sequence[object]] = {"blocks": [before], "contamination": [record.contamination]}
-        if store.change_document(EVAL_RUN, run.id, changes, expect).result() is not None:
-            kept = {block.file for block in blocks}
-            files.drop([block.file for block in record.blocks if block.file not in kept], frozenset)
-            return after
-        run = find_run(store, run.id)  # a worker has kept a block meanwhile
+        if store.change_document(EVAL_RUN, run_id, changes, expect).result() is not None:
+            return blocks
 
 
 def _kept(store: Store, settings: Settings, rows: Sequence[Completion]) -> Iterator[Kept]:
