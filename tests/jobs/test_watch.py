@@ -10,7 +10,7 @@ import time
 import pytest
 
 from stillhouse.jobs import processes
-from stillhouse.jobs.journal import Status, write_status
+from stillhouse.jobs.journal import Journal, Status, write_status
 from stillhouse.jobs.watch import follow, is_gone, settle_all
 from stillhouse.run import LEASE_SECONDS, Run
 from tests.fakes.server import LiveServer
@@ -51,9 +51,14 @@ def test_the_word_a_worker_left_counts_if_it_is_about_this_claim(bench: Bench, e
     run = claimed_by_the_dead(bench)
     folder = bench.settings.runs / run.id
     folder.mkdir(parents=True)
+    journal = Journal(folder, run.id)
+    events = [journal.append(step=step, metrics={"sum": float(step)}) for step in (1, 2)]
+    bench.store.add_events(events[:1], run.epoch).result()  # the other was on its way when the worker died
+    journal.close()
     write_status(folder, Status(epoch=epoch, state="succeeded", finished=7, result={"artifact": "student-1"}))
     settled = bench.look(run)
     assert settled.state == state
+    assert bench.store.events(run.id) == events and settled.step == 2
     assert settled.result == ({"artifact": "student-1"} if state == "succeeded" else {})
 
 

@@ -1,8 +1,8 @@
 """Who says that a run was interrupted: whoever looks and finds its process gone.
 
 A worker that dies cannot say so itself, and a server that was down cannot have seen it. So every reader settles what it reads
-(`train list`, the server's start): a process that is gone and left no word makes its run `interrupted`; a word it left in
-`status.json` and could not bring to the store is brought there now. Success is only ever what a worker said.
+(`train list`, the server's start): a process that is gone and left no word makes its run `interrupted`; events and a word that it
+left in its folder and could not bring to the store are brought there now. Success is only ever what a worker said.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from stillhouse.errors import NotFoundError
 from stillhouse.jobs import processes
-from stillhouse.jobs.journal import read_status
+from stillhouse.jobs.claim import BATCH
+from stillhouse.jobs.journal import EVENTS, read_events, read_status
 from stillhouse.run import LEASE_SECONDS, OPEN_STATES, REVIVED_STATES, WORKING_STATES, Run, RunEvent, ended_as
 from stillhouse.settings import Settings
 from stillhouse.stores.base import RunStore
@@ -34,7 +37,9 @@ def settle(store: RunStore, run: Run, runs_folder: Path) -> Run:
     current = store.run(run.id)  # again: the process may have written its end between the reading and its death
     if current is None or current.epoch != run.epoch or current.state not in OPEN_STATES:
         return current or run
-    store.update_run(run.id, run.epoch, _ending(current, runs_folder / run.id), only=(current.state,)).result()
+    folder = runs_folder / run.id
+    said = _bring_events(store, current, folder)
+    store.update_run(run.id, run.epoch, {**said, **_ending(current, folder)}, only=(current.state,)).result()
     return store.run(run.id) or current
 
 
@@ -47,6 +52,18 @@ def is_gone(run: Run, now: float | None = None) -> bool:
     if state == "elsewhere":
         return now - (run.heartbeat or run.created) > LEASE_SECONDS
     return state == "gone"
+
+
+def _bring_events(store: RunStore, run: Run, folder: Path) -> dict[str, object]:
+    """What the worker said and the store has not heard: to the store, and how far it came. Before the end is told."""
+    try:
+        events = read_events(folder / EVENTS)
+    except ValidationError:
+        return {}  # a damaged file is no reason to leave the run open
+    for first in range(0, len(events), BATCH):
+        store.add_events(events[first : first + BATCH], run.epoch).result()
+    step = max((event.step for event in events if event.step is not None), default=0)
+    return {"step": step} if step > run.step else {}
 
 
 def _ending(run: Run, folder: Path) -> dict[str, object]:
