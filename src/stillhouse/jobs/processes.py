@@ -17,7 +17,7 @@ State = Literal["alive", "gone", "elsewhere"]
 
 
 def identity(pid: int) -> str | None:
-    """`BOOT/START` of a live process; None when there is none (a zombie counts as none)."""
+    """`BOOT/START` of a live process; None when there is none (a zombie counts as none, once its last thread has ended)."""
     start = _start_time(pid)
     return None if start is None else f"{_boot_id()}/{start}"
 
@@ -48,8 +48,9 @@ def _start_time(pid: int) -> str | None:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    fields = stat.rpartition(")")[2].split()  # the name in parentheses may hold spaces; state and start time follow it
-    return None if fields[0] in {"Z", "X"} else fields[19]
+    fields = stat.rpartition(")")[2].split()  # the name in parentheses may hold spaces; state, threads, start time follow it
+    others = int(fields[17]) > 1  # of a process that was killed, too: until the last has ended, its locks are held
+    return None if fields[0] in {"Z", "X"} and not others else fields[19]
 
 
 def _ps(pid: int, field: str) -> str | None:

@@ -31,6 +31,8 @@ bound needs, compressed where that helps."""
 
 _MAGIC = b"SHBLOCK1"
 _ALIGN = 64
+_LONGEST_HEADER = 2**28
+"""Bytes. A damaged frame may claim any size, and memory is taken by the claim."""
 _DTYPES = {"<f2", "<f4", "<i4", "|u1"}
 
 
@@ -153,8 +155,10 @@ def _header(data: Buffer) -> tuple[dict[str, Any], int]:
         if bytes(view[: len(_MAGIC)]) != _MAGIC:
             raise ValueError("it does not begin like one")
         [length] = struct.unpack("<I", view[len(_MAGIC) : prefix])
-        header = orjson.loads(zstandard.decompress(bytes(view[prefix : prefix + length]), max_output_size=2**30))
-        return header, _aligned(prefix + length)
+        packed = bytes(view[prefix : prefix + length])
+        if zstandard.get_frame_parameters(packed).content_size > _LONGEST_HEADER:  # it would be allocated
+            raise ValueError("its header says that it is longer than any")
+        return orjson.loads(zstandard.decompress(packed)), _aligned(prefix + length)
     except (ValueError, struct.error, zstandard.ZstdError) as exc:
         raise StoreError(f"A block of the teacher's cache cannot be read: {exc}.") from exc
 
