@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from stillhouse.answers import answer_type
 from stillhouse.curation.rationales import choose, diversity, read_folder, right, score, sift, weigh
 from stillhouse.curation.rationales import sieves as kinds
-from stillhouse.curation.rationales.choosing import CHOICES, Choice, embedding
+from stillhouse.curation.rationales.choosing import CHOICES, Choice, choose_by
 from stillhouse.curation.rationales.diversity import distinct, mean_distance
 from stillhouse.errors import UsageError
 from stillhouse.grade import Grade, GradingError
@@ -237,10 +237,11 @@ class Lengths:
 async def test_the_most_different_ones_by_what_an_embedder_says() -> None:
     rows = with_steps("a", "b c", "a", "d e f g")
     embedder = Lengths()
-    assert choose(rows, 2, "different", embed=await embedding(rows, embedder)) == [rows[0], rows[3]]
+    assert await choose_by(rows, 2, "different", embedder=embedder) == [rows[0], rows[3]]
     assert choose(rows, 2, "different") == rows[:2], "no word is shared"
     assert embedder.asked == ["a", "b c", "d e f g"], "each text once"
-    assert await embedding(rows, None) is None
+    assert await choose_by(rows, 2, "different") == await choose_by(rows, 2, embedder=embedder) == rows[:2]
+    assert len(embedder.asked) == 3, "the first ones need no vectors"
 
 
 def test_how_different_they_are() -> None:

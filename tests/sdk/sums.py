@@ -89,12 +89,6 @@ def server(upstream: SpeakingUpstream, tmp_path_factory: pytest.TempPathFactory)
         yield server
 
 
-@pytest.fixture
-def client(server: LiveServer) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=server.url, api_key="none", _strict_response_validation=True, max_retries=0) as client:
-        yield client
-
-
 def until(client: openai.OpenAI, run: RunCreateResponse, done: Callable[[RunRetrieveResponse], bool]) -> RunRetrieveResponse:
     """Ask until it is so: another process does it."""
     deadline = time.monotonic() + DEADLINE_SECONDS

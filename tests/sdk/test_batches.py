@@ -53,12 +53,6 @@ def server(tmp_path_factory: pytest.TempPathFactory, upstream: FakeUpstream) -> 
         yield server
 
 
-@pytest.fixture
-def client(server: LiveServer) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=server.url, api_key="none", _strict_response_validation=True, max_retries=0) as client:
-        yield client
-
-
 def begin(client: openai.OpenAI, content: bytes, **more: Any) -> Batch:
     file = client.files.create(file=("in.jsonl", content), purpose="batch")
     return client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h", **more)

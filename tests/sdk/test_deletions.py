@@ -18,9 +18,9 @@ from stillhouse.settings import Settings
 from stillhouse.stores.opening import open_store
 from tests.fakes.server import LiveServer
 from tests.fakes.speaking import SpeakingUpstream
-from tests.sdk.sums import CUSTOM, DEADLINE_SECONDS, RIGHT, SAME, asking, client, ended, item, question, server, start, upstream
+from tests.sdk.sums import CUSTOM, DEADLINE_SECONDS, RIGHT, SAME, asking, ended, item, question, server, start, upstream
 
-__all__ = ["client", "server", "upstream"]
+__all__ = ["server", "upstream"]
 
 SECRET = "4000000001"
 """Stands in a question; the answer to it follows from it, so that it can be told as well."""

@@ -7,9 +7,9 @@ from typing import Any
 import openai
 import pytest
 
-from tests.sdk.sums import CRITERIA, CUSTOM, RIGHT, asking, client, item, server, start, upstream
+from tests.sdk.sums import CRITERIA, CUSTOM, RIGHT, asking, item, server, start, upstream
 
-__all__ = ["client", "server", "upstream"]
+__all__ = ["server", "upstream"]
 
 
 BAD: list[tuple[dict[str, Any], str]] = [

@@ -25,7 +25,6 @@ from tests.sdk.sums import (
     SAME,
     SCHEMA,
     asking,
-    client,
     ended,
     item,
     question,
@@ -37,7 +36,7 @@ from tests.sdk.sums import (
 
 pytestmark = pytest.mark.usefixtures("forked_workers")
 
-__all__ = ["client", "server", "upstream"]
+__all__ = ["server", "upstream"]
 
 
 def test_an_eval_is_made_read_changed_listed_and_deleted(client: openai.OpenAI) -> None:

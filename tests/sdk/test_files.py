@@ -33,12 +33,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
         yield server
 
 
-@pytest.fixture
-def client(server: LiveServer) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=server.url, api_key="none", _strict_response_validation=True, max_retries=0) as client:
-        yield client
-
-
 def test_a_files_life(client: openai.OpenAI, tmp_path: Path) -> None:
     content = lines(CHAT, PAIR, PROMPT)
     path = tmp_path / 'données "1" 银行.jsonl'

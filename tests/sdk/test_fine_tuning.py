@@ -2,84 +2,36 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
 from stillhouse.settings import Settings
-from stillhouse.shipped import builtin_folder
 from stillhouse.stores.opening import open_store
-from stillhouse.upstream import Timeouts
-from stillhouse.workspace import Workspace
-from tests.fakes.server import LiveServer, add_upstream
+from tests.fakes.server import LiveServer
+from tests.sdk.tuning import (
+    DEADLINE_SECONDS,
+    DONE,
+    INTENTS,
+    LINEAR,
+    SUMS,
+    TINY,
+    ended,
+    lines,
+    say,
+    server,
+    state_of,
+    until,
+    upload,
+)
+
+__all__ = ["server"]
 
 pytestmark = pytest.mark.usefixtures("forked_workers")
 
 pytest.importorskip("torch")
-
-DONE = ("succeeded", "failed", "cancelled")
-DEADLINE_SECONDS = 250.0
-LINEAR = "stillhouse/linear"
-TINY = "stillhouse/tiny-llama"
-
-
-def chat(question: str, answer: str) -> dict[str, Any]:
-    return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
-
-
-SUMS = [chat(f"{a}+{b}", str(a + b)) for a in range(5) for b in range(5)]
-INTENTS = [chat(f"{word} {n}", label) for n in range(6) for word, label in (("card", "card"), ("pin", "pin"))]
-
-
-def lines(rows: list[dict[str, Any]]) -> bytes:
-    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    with LiveServer(tmp_path_factory.mktemp("tuning") / "data", OMP_NUM_THREADS="1", STILLHOUSE_TENSORBOARD="1") as server:
-        yield server
-
-
-@pytest.fixture
-def client(server: LiveServer) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=server.url, api_key="none", _strict_response_validation=True, max_retries=0) as client:
-        yield client
-
-
-def upload(client: openai.OpenAI, rows: list[dict[str, Any]]) -> str:
-    return client.files.create(file=("rows.jsonl", lines(rows)), purpose="fine-tune").id
-
-
-def until(client: openai.OpenAI, job_id: str, *states: str) -> Any:
-    """The job once it is in one of `states`, as Stillhouse calls them."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while state_of(job := client.fine_tuning.jobs.retrieve(job_id)) not in states:
-        assert time.monotonic() < deadline, (job, [event.message for event in client.fine_tuning.jobs.list_events(job_id).data])
-        time.sleep(0.05)
-    return job
-
-
-def state_of(job: Any) -> str:
-    return str(job.model_extra["stillhouse"]["state"])
-
-
-def say(client: openai.OpenAI, model: str, text: str) -> Any:
-    """A few tokens of what it answers."""
-    return client.chat.completions.create(
-        model=model, messages=[{"role": "user", "content": text}], max_tokens=4, temperature=0, store=True
-    )
-
-
-def ended(client: openai.OpenAI, job_id: str) -> Any:
-    return until(client, job_id, *DONE)
 
 
 def test_a_jobs_life(client: openai.OpenAI, server: LiveServer) -> None:
@@ -202,15 +154,6 @@ def test_paused_and_resumed_it_ends_as_if_nothing_had_been(client: openai.OpenAI
     assert weights[0] == weights[1]
 
 
-def worker_of(data_dir: Path, job_id: str) -> int:
-    """Its process, as the store has it."""
-    store = open_store(Settings(data_dir=data_dir), role="command")
-    (run,) = [run for run in store.runs("fine-tune") if run.ref == job_id]
-    store.close()
-    assert run.pid is not None
-    return run.pid
-
-
 def weights_of(server: LiveServer, name: str) -> bytes:
     settings = Settings(data_dir=server.data_dir)
     store = open_store(settings, role="command")
@@ -243,35 +186,6 @@ def test_files_that_are_wrong_fail_the_job(client: openai.OpenAI) -> None:
     good = upload(client, INTENTS)
     job = ended(client, client.fine_tuning.jobs.create(model=LINEAR, training_file=good, validation_file=bad).id)
     assert (job.error.code, job.error.param) == ("invalid_validation_file", "validation_file")
-
-
-@pytest.mark.slow
-def test_a_classifier_by_distillation_and_pages_of_jobs(client: openai.OpenAI) -> None:
-    training = upload(client, INTENTS)
-    extra = {"method": {"type": "distillation", "distillation": {"student": {"config": {"words": [1, 1]}}}}}
-    made = [
-        client.fine_tuning.jobs.create(
-            model=LINEAR, training_file=training, validation_file=training, metadata={"n": str(n)}, extra_body=extra
-        ).id
-        for n in range(2)
-    ]
-    assert client.files.delete(training).deleted, "its bytes are held until those who read it have ended"
-    job = ended(client, made[1])
-    assert (job.status, job.training_file) == ("succeeded", training) and job.method.type == "supervised"
-    assert job.model_extra["stillhouse"]["distillation"] == extra["method"]["distillation"]
-    assert (job.hyperparameters.n_epochs, job.hyperparameters.batch_size) == (1, 12)
-    said = client.chat.completions.create(model=job.fine_tuned_model, messages=[{"role": "user", "content": "card 9"}])
-    assert said.choices[0].message.content == "card"
-    assert [one.id for one in client.fine_tuning.jobs.list(limit=1)][:2] == made[::-1]
-    assert [one.id for one in client.fine_tuning.jobs.list(metadata={"n": "0"})] == made[:1]
-    ended(client, made[0])
-    with pytest.raises(openai.BadRequestError, match="There is no file"):
-        client.fine_tuning.jobs.create(model=LINEAR, training_file=training)
-    plain = client.fine_tuning.jobs.create(model=LINEAR, training_file=upload(client, INTENTS))
-    assert plain.id in [one.id for one in client.fine_tuning.jobs.list(extra_query={"metadata": "null"})]
-    assert made[0] not in [one.id for one in client.fine_tuning.jobs.list(extra_query={"metadata": "null"})]
-
-    client.fine_tuning.jobs.cancel(plain.id)
 
 
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
@@ -325,71 +239,6 @@ def test_what_cannot_work_is_refused_before_there_is_a_job(
         client.fine_tuning.jobs.retrieve("ftjob-0")
 
 
-@pytest.mark.engine
-def test_an_answer_that_is_preferred(client: openai.OpenAI) -> None:
-    pairs = [
-        {
-            "input": {"messages": [{"role": "user", "content": f"{n}?"}]},
-            "preferred_output": [{"role": "assistant", "content": "yes"}],
-            "non_preferred_output": [{"role": "assistant", "content": "no"}],
-        }
-        for n in range(8)
-    ]
-    job = client.fine_tuning.jobs.create(
-        model="builtin:base",
-        training_file=upload(client, pairs),
-        method={"type": "dpo", "dpo": {"hyperparameters": {"beta": 0.2, "n_epochs": 2, "batch_size": 4}}},
-    )
-    job = ended(client, job.id)
-    assert job.status == "succeeded", job.error
-    assert job.method.type == "dpo" and job.method.dpo.hyperparameters.beta == 0.2
-    assert job.fine_tuned_model.startswith("ft:builtin-base:")
-
-
-@pytest.mark.slow
-@pytest.mark.engine
-def test_expert_iteration_learns_from_what_passes(client: openai.OpenAI) -> None:
-    question = "Adira flips the coin. Is the coin still heads up?"
-    rows = [{"messages": [{"role": "user", "content": f"A coin is heads up. {question}"}], "gold": "answer"} for _ in range(3)]
-    other = {**rows[0], "messages": [{"role": "user", "content": f"A coin is heads up. Adira leaves it alone. {question}"}]}
-    grader: Any = {"type": "string_check", "name": "g", "input": "{{sample.output_text}}", "reference": "{{item.gold}}",
-                   "operation": "like"}  # fmt: skip
-    job = client.fine_tuning.jobs.create(
-        model="builtin:teacher",
-        training_file=upload(client, rows),
-        validation_file=upload(client, [other]),
-        method={"type": "reinforcement", "reinforcement": {"grader": grader, "hyperparameters": {"n_epochs": 1}}},
-        seed=1,
-    )
-    job = ended(client, job.id)
-    assert job.status == "succeeded", job.error
-    found = job.model_extra["stillhouse"]["reinforcement"]
-    assert found["way"] == "expert iteration" and found["drawn"] == 12 and 0 < found["passed"] <= 12
-    assert 0 <= found["validation_mean_reward"] <= 1
-    assert job.method.type == "reinforcement" and job.method.reinforcement.grader.name == "g"
-
-    never: Any = {**grader, "reference": "that nobody says"}
-    job = client.fine_tuning.jobs.create(
-        model="builtin:teacher",
-        training_file=upload(client, rows[:1]),
-        method={"type": "reinforcement", "reinforcement": {"grader": never, "hyperparameters": {"compute_multiplier": 0.25}}},
-    )
-    job = ended(client, job.id)
-    assert job.status == "failed" and job.error.code == "no_answer_passed"
-
-
-@pytest.mark.engine
-def test_distribution_of_a_teacher_that_lies_here(client: openai.OpenAI) -> None:
-    extra = {"distillation": {"teacher": "builtin:teacher", "signal": "cache", "training": {"steps": 2, "batch_size": 4}}}
-    rows = [chat(f"Repeat the name {name}", f"The answer is {name}.") for name in ("Ada", "Bo", "Cy", "Di")]
-    job = client.fine_tuning.jobs.create(model=TINY, training_file=upload(client, rows), extra_body=extra)
-    job = ended(client, job.id)
-    assert job.status == "succeeded", job.error
-    assert job.hyperparameters.n_epochs == 2 and job.hyperparameters.batch_size == 4
-    events: list[Any] = list(client.fine_tuning.jobs.list_events(job.id))
-    assert any(event.type == "metrics" and event.data["train/kd_loss"] > 0 for event in events)
-
-
 async def test_the_async_client(server: LiveServer) -> None:
     async with openai.AsyncOpenAI(base_url=server.url, api_key="none", _strict_response_validation=True, max_retries=0) as client:
         file = await client.files.create(file=("x.jsonl", lines(INTENTS)), purpose="fine-tune")
@@ -411,52 +260,3 @@ async def test_the_async_client(server: LiveServer) -> None:
             assert len((await permissions.retrieve(checkpoint)).data) == 1
         assert (await permissions.delete(allowed.id, fine_tuned_model_checkpoint=checkpoint)).deleted
         assert (await client.models.delete(job.fine_tuned_model)).deleted
-
-
-@pytest.mark.engine
-def test_an_upstream_that_fine_tunes_does_it_there(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A second server stands in for OpenAI: it has the base, the first one has its name and the way to it."""
-    here, there = (tmp_path_factory.mktemp(name) / "data" for name in ("here", "there"))
-    workspace = Workspace(Settings(data_dir=there))
-    workspace.add_model(builtin_folder("base"), name="mini")
-    store = workspace.store
-    (entered,) = store.artifacts()
-    store.put_artifact(entered.model_copy(update={"name": "mini"})).result()
-    workspace.close()
-    with LiveServer(there, OMP_NUM_THREADS="1") as remote:
-        add_upstream(here, remote.url, "mini", timeouts=Timeouts(first_byte=DEADLINE_SECONDS))
-        with (
-            LiveServer(here) as server,
-            openai.OpenAI(base_url=server.url, api_key="none", _strict_response_validation=True, max_retries=0) as client,
-            openai.OpenAI(base_url=remote.url, api_key="none", max_retries=0) as other,
-        ):
-            job = client.fine_tuning.jobs.create(
-                model="mini",
-                training_file=upload(client, SUMS),
-                suffix="far",
-                hyperparameters={"n_epochs": 2},
-                metadata={"a": "b"},
-            )
-            until(client, job.id, "running", *DONE)
-            while not other.fine_tuning.jobs.list().data:
-                time.sleep(0.05)
-            os.kill(worker_of(here, job.id), signal.SIGKILL)
-            job = ended(client, job.id)
-            assert job.status == "succeeded", job.error
-            (theirs,) = other.fine_tuning.jobs.list().data
-            assert job.fine_tuned_model == theirs.fine_tuned_model and job.trained_tokens == theirs.trained_tokens
-            assert theirs.metadata is not None and theirs.metadata["a"] == "b"
-            said = client.chat.completions.create(
-                model=job.fine_tuned_model, messages=[{"role": "user", "content": "1"}], max_tokens=2
-            )
-            assert said.model == job.fine_tuned_model
-            ours = [event.message for event in client.fine_tuning.jobs.list_events(job.id)]
-            assert "The job has successfully completed" in ours
-            steps = [event for event in client.fine_tuning.jobs.list_events(job.id) if event.type == "metrics"]
-            assert (
-                len(steps)
-                == len([event for event in other.fine_tuning.jobs.list_events(theirs.id) if event.type == "metrics"])
-                > 0
-            )
-            assert client.files.content(job.result_files[0]).text.startswith("step,")
-            assert [one.step_number for one in client.fine_tuning.jobs.checkpoints.list(job.id)]

@@ -27,12 +27,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
             yield server
 
 
-@pytest.fixture
-def client(server: LiveServer) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=server.url, api_key="none", _strict_response_validation=True, max_retries=0) as client:
-        yield client
-
-
 @pytest.mark.parametrize("model", ["gpt-4o", "mine"])
 def test_embeddings(client: openai.OpenAI, model: str) -> None:
     made = client.embeddings.create(model=model, input=["one", "three"], encoding_format="float")

@@ -38,12 +38,6 @@ def server(tmp_path_factory: pytest.TempPathFactory, upstream: FakeUpstream) -> 
         yield server
 
 
-@pytest.fixture
-def client(server: LiveServer) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=server.url, api_key="none", _strict_response_validation=True, max_retries=0) as client:
-        yield client
-
-
 def asked(upstream: FakeUpstream) -> dict[str, Any]:
     """What the upstream was asked last."""
     return upstream.ledger[-1].body

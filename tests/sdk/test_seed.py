@@ -34,12 +34,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
             yield server
 
 
-@pytest.fixture
-def client(server: LiveServer) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=server.url, api_key="none", _strict_response_validation=True, max_retries=0) as client:
-        yield client
-
-
 def test_the_seed_snippet(client: openai.OpenAI, server: LiveServer) -> None:
     created = client.chat.completions.create(model="gpt-4o", messages=MESSAGES, store=True, metadata=METADATA)
     assert created.id.startswith("chatcmpl-") and created._request_id is not None

@@ -21,12 +21,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
         yield server
 
 
-@pytest.fixture
-def client(server: LiveServer) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=server.url, api_key="none", _strict_response_validation=True, max_retries=0) as client:
-        yield client
-
-
 def announced(client: openai.OpenAI, size: int) -> Upload:
     return client.uploads.create(bytes=size, filename="a.txt", mime_type="text/plain", purpose="user_data")
 

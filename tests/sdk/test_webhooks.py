@@ -68,12 +68,6 @@ def server(data_dir: Path) -> Iterator[LiveServer]:
         yield server
 
 
-@pytest.fixture
-def client(server: LiveServer) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=server.url, api_key="none", _strict_response_validation=True, max_retries=0) as client:
-        yield client
-
-
 def test_endpoints_are_made_changed_listed_and_deleted(client: openai.OpenAI, receiver: Receiver) -> None:
     assert "fine_tuning.job.succeeded" in client.webhooks.event_types.list().data
     made = client.webhooks.create(name="mine", url=receiver.url, event_types=["batch.completed"])

@@ -1,26 +1,18 @@
-"""What every Store promises, in every way one can be opened. A second dialect runs this suite too."""
+"""What every Store promises, in every way one can be opened; of runs and documents in files beside this one."""
 
 from __future__ import annotations
-
-import os
-from pathlib import Path
-from typing import Literal
 
 import pytest
 
 from stillhouse.artifact import Artifact
 from stillhouse.completion import CompletionQuery
-from stillhouse.document import Document, DocumentQuery
-from stillhouse.errors import NotFoundError, UsageError
 from stillhouse.grade import Report
-from stillhouse.ids import new_id, second_of
 from stillhouse.keys import Key
 from stillhouse.route import Route
 from stillhouse.stores.base import UsageCount
-from stillhouse.stores.opening import open_store
 from stillhouse.stores.sql import SqlStore
 from stillhouse.upstream import Upstream
-from tests.stores.samples import completion, dataset, ended, event, keep, request_bytes, response_bytes, run_record, settings_in
+from tests.stores.samples import completion, dataset, ended, keep, request_bytes, response_bytes
 
 ALL = CompletionQuery(states=(), limit=100)
 
@@ -212,87 +204,6 @@ def test_usage_adds_up(store: SqlStore) -> None:
     assert store.usage() == [other, three]
 
 
-def test_a_run_is_claimed_once_and_fenced(store: SqlStore) -> None:
-    store.put_run(run_record()).result()
-    epoch = store.claim_run("run-1", pid=1, boot="a").result()
-    assert epoch == 1
-    assert store.claim_run("run-1", pid=2, boot="b").result() is None
-    assert store.update_run("run-1", epoch, {"state": "queued", "step": 7, "result": {"a": 1}}).result()
-    assert store.claim_run("run-1", pid=2, boot="b").result() == 2
-    assert not store.update_run("run-1", epoch, {"step": 9}).result()
-    assert not store.add_events([event(0)], epoch).result()
-    run = store.run("run-1")
-    assert run is not None
-    assert (run.state, run.epoch, run.pid, run.step, run.result) == ("running", 2, 2, 7, {"a": 1})
-    assert store.events("run-1") == []
-
-
-def test_a_run_is_changed_only_from_the_states_that_are_named(store: SqlStore) -> None:
-    store.put_run(run_record()).result()
-    assert not store.update_run("run-1", 0, {"state": "cancelled"}, only=("running", "paused")).result()
-    assert store.update_run("run-1", 0, {"state": "paused"}, only=("running", "queued")).result()
-    assert store.claim_run("run-1", pid=1, boot="a").result() is None
-    run = store.run("run-1")
-    assert run is not None and run.state == "paused"
-
-
-def test_runs_whose_end_was_not_told_are_found_oldest_first(store: SqlStore) -> None:
-    for number in (1, 2, 3):
-        store.put_run(run_record(f"run-{number}", ref=f"job-{number}")).result()
-    assert store.update_run("run-2", 0, {"state": "failed", "announced": True}).result()
-    assert [run.id for run in store.unannounced_runs()] == ["run-1", "run-3"]
-    assert [run.id for run in store.runs(states=("queued", "running"), after="run-3")] == ["run-1"]
-    assert [run.id for run in store.runs(ref="job-2")] == ["run-2"]
-
-
-def test_a_run_that_is_not_there_cannot_be_claimed(store: SqlStore) -> None:
-    with pytest.raises(NotFoundError, match="run-none"):
-        store.claim_run("run-none", pid=1, boot="a").result()
-    with pytest.raises(UsageError, match="no field sped"):
-        store.update_run("run-none", 1, {"sped": 1}).result()
-
-
-def test_events_are_written_once_and_read_in_order(store: SqlStore) -> None:
-    store.put_run(run_record()).result()
-    epoch = store.claim_run("run-1", pid=1, boot="a").result()
-    assert epoch is not None
-    first = [event(seq, metrics={"train/loss": seq / 2}, message="步") for seq in range(4)]
-    assert store.add_events(first, epoch).result()
-    assert store.add_events([event(3, message="changed"), event(4)], epoch).result()
-    assert store.add_events([], epoch).result()
-    assert store.events("run-1") == [*first, event(4)]
-    assert store.events("run-1", after=1, limit=2) == first[2:4]
-    run = store.run("run-1")
-    assert run is not None
-    assert run.heartbeat is not None
-
-
-def test_runs_are_listed_newest_first(store: SqlStore) -> None:
-    for run in (run_record("run-1"), run_record("run-2").model_copy(update={"kind": "eval"}), run_record("run-3")):
-        store.put_run(run).result()
-    assert [run.id for run in store.runs()] == ["run-3", "run-2", "run-1"]
-    assert [run.id for run in store.runs("train", limit=1)] == ["run-3"]
-
-
-def test_age_counts_and_not_what_an_id_begins_with(store: SqlStore) -> None:
-    ids = ["run-1", "evalrun-2", "run-3", "batchrun-4"]
-    for number, run_id in enumerate(ids):
-        store.put_run(run_record(run_id).model_copy(update={"created": number})).result()
-    assert [run.id for run in store.runs()] == ids[::-1]
-    assert [run.id for run in store.runs(after="run-3")] == ["evalrun-2", "run-1"]
-    assert [run.id for run in store.unannounced_runs()] == ids
-
-
-def test_whoever_wants_to_know_hears_that_a_run_has_moved(store: SqlStore) -> None:
-    heard: list[str] = []
-    store.when_runs_change(lambda: heard.append("moved"))
-    store.put_run(run_record()).result()
-    store.update_run("run-1", 0, {"state": "paused"}).result()
-    store.update_run("run-1", 0, {"step": 3, "heartbeat": 1.0}).result()
-    store.put_key(Key(id="key-1", name="n", hash="h", shown="s", created=1)).result()
-    assert heard == ["moved", "moved"]
-
-
 def test_datasets_are_found_by_name_version_and_fingerprint(store: SqlStore) -> None:
     old, new, other = dataset("a", "11aa"), dataset("a", "22bb"), dataset("b", "11aa")
     for item in (old, new, other):
@@ -378,90 +289,3 @@ def test_large_payloads_pass(store: SqlStore) -> None:
         payload = store.payload(item.id)
         assert payload is not None
         assert payload.request == data
-
-
-def document(id: str, **changes: object) -> Document:
-    return Document.model_validate({"kind": "note", "id": id, "created": 5, "record": {"state": "open"}, **changes})
-
-
-def listed(store: SqlStore, **query: object) -> list[str]:
-    return [item.id for item in store.documents(DocumentQuery.model_validate({"kind": "note", **query})).items]
-
-
-def test_documents_are_kept_by_kind_and_id(store: SqlStore) -> None:
-    first, other = document("a", parent="p"), document("a", kind="other", record={"x": [1, None, "é"]})
-    for each in (first, other, document("b")):
-        store.put_document(each).result()
-    changed = document("a", parent="q", record={"state": "shut"})
-    store.put_document(changed).result()
-    assert (store.document("note", "a"), store.document("other", "a")) == (changed, other)
-    assert store.delete_document("note", "a").result() is True
-    assert store.delete_document("note", "a").result() is False
-    assert store.document("note", "a") is None and store.document("other", "a") == other
-
-
-def test_a_document_changes_only_from_a_state_that_was_expected(store: SqlStore) -> None:
-    store.put_document(document("a", record={"state": "open", "n": 1})).result()
-    assert store.change_document("note", "a", {"state": "shut"}, {"state": ["new", "open"]}).result() == {"state": "shut", "n": 1}
-    assert store.change_document("note", "a", {"n": 2}, {"state": ["open"]}).result() is None
-    assert store.change_document("note", "none", {"n": 2}).result() is None
-    kept = store.document("note", "a")
-    assert kept is not None and kept.record == {"state": "shut", "n": 1}
-
-
-def test_documents_come_in_pages_by_creation_then_id(store: SqlStore) -> None:
-    for id, created in (("c", 1), ("a", 2), ("b", 2), ("d", 3)):
-        store.put_document(document(id, created=created, parent="p" if id in "ab" else "")).result()
-    store.put_document(document("z", kind="other")).result()
-    for order, whole in (("asc", ["c", "a", "b", "d"]), ("desc", ["d", "b", "a", "c"])):
-        seen: list[str] = []
-        more = True
-        while more:
-            page = store.documents(DocumentQuery(kind="note", limit=1, order=order, after=seen[-1] if seen else None))
-            seen += [item.id for item in page.items]
-            more = page.has_more
-        assert seen == whole
-    assert listed(store, parent="p") == ["b", "a"]
-    with pytest.raises(NotFoundError, match="no note 'none'"):
-        listed(store, after="none")
-
-
-def test_what_is_deleted_is_overwritten(tmp_path: Path) -> None:
-    """Contents and labels; words may stay in the search index until it merges its blocks."""
-    canary, content = "canary-person@example.org", os.urandom(300)
-    begun = completion(metadata={"who": canary})
-    for deleted in (False, True):
-        store = open_store(settings_in(tmp_path), role="server")
-        if deleted:
-            assert store.delete_completions([begun.id]).result() == 1
-        else:
-            store.begin_completion(begun, request_bytes("?")).result()
-            store.finish_completion(ended(begun), content).result()
-        store.close()
-        on_disk = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
-        assert (canary.encode() in on_disk, content in on_disk) == (not deleted, not deleted)
-
-
-@pytest.mark.parametrize("order", ["asc", "desc"])
-def test_documents_can_be_deleted_page_by_page(store: SqlStore, order: Literal["asc", "desc"]) -> None:
-    """As a client's loop does: what the next page goes on after is gone by then."""
-    ids = [new_id("note") for _ in range(9)]
-    now = second_of(ids[0])
-    assert now is not None
-    for number, id in enumerate(ids):
-        store.put_document(document(id, created=now + number // 5)).result()
-    left, last = list(ids), None
-    while page := store.documents(DocumentQuery(kind="note", limit=2, order=order, after=last)).items:
-        for each in page:
-            store.delete_document("note", each.id).result()
-            left.remove(each.id)
-        last = page[-1].id
-    assert left == []
-
-
-def test_documents_are_found_by_their_fields_and_metadata(store: SqlStore) -> None:
-    for id, metadata in (("a", {'k"ey': "v"}), ("b", None), ("c", {'k"ey': "other"})):
-        store.put_document(document(id, record={"state": "open" if id != "c" else "shut", "metadata": metadata})).result()
-    assert listed(store, metadata={'k"ey': "v"}) == ["a"]
-    assert listed(store, where={"state": "open"}, limit=1) == ["b"]
-    assert listed(store, where={"state": "shut"}, metadata={'k"ey': "v"}) == []

@@ -18,11 +18,11 @@ from stillhouse.api.describing import takes
 from stillhouse.api.endpoint import Line
 from stillhouse.api.eval_objects import run_status
 from stillhouse.errors import InvalidParameterError, NotFoundError, PermissionRefusedError
-from stillhouse.evaluation.blocks import standing_of
+from stillhouse.evaluation.blocks import numbered, standing_of
 from stillhouse.evaluation.intervals import share
 from stillhouse.evaluation.tallying import Count
 from stillhouse.grade import Answered
-from stillhouse.jobs.eval_answers import answered_rows
+from stillhouse.jobs.eval_answers import block_reader
 from stillhouse.jobs.eval_comparing import compare_runs
 from stillhouse.jobs.eval_graders import criterion_names
 from stillhouse.jobs.evals import EvalRecord, EvalRun, find_eval, find_run
@@ -90,7 +90,7 @@ class EvalPages:
             found = None
         if found is None or not hmac.compare_digest(token.encode(), found.record.token.encode()):
             raise PermissionRefusedError("This link opens nothing: take the run's `report_url` as it stands.")
-        rows = islice(enumerate(answered_rows(self._store, self._settings, found)), ROWS)
+        rows = islice(numbered(found.record.blocks, block_reader(self._store, self._settings, found)), ROWS)
         return page_of(found, record, list(rows))
 
 

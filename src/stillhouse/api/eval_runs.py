@@ -22,8 +22,9 @@ from stillhouse.eval_config import ContentRow, DataSource, FileContent, FileId, 
 from stillhouse.evaluation.blocks import Standing, numbered, row_at
 from stillhouse.evaluation.schemas import RowError, checked
 from stillhouse.filing import Filing
+from stillhouse.jobs.eval_answers import block_reader
 from stillhouse.jobs.eval_graders import judges_of
-from stillhouse.jobs.eval_rows import file_rows, read_rows, run_files
+from stillhouse.jobs.eval_rows import file_rows, read_rows
 from stillhouse.jobs.evals import (
     EVAL_RUN,
     RESCUED_ITEM,
@@ -100,10 +101,10 @@ class EvalRuns:
     @takes(query={"status": one_of("pass", "fail", "error")}, most=MAX_PAGE)
     async def items(self, call: Call) -> Reply:
         page, status = PageQuery(call.query), _one_of("status", call.query.get("status"), ("pass", "fail", "error"))
-        return Reply.of(await asyncio.to_thread(_twice, self._items, call, page, status))
+        return Reply.of(await asyncio.to_thread(self._items, call, page, status))
 
     async def item(self, call: Call) -> Reply:
-        return Reply.of(await asyncio.to_thread(_twice, self._item, call))
+        return Reply.of(await asyncio.to_thread(self._item, call))
 
     def _create(self, call: Call, raw: bytes) -> dict[str, Any]:
         eval_id = call.path_parameter("eval_id")
@@ -211,7 +212,7 @@ class EvalRuns:
             raise InvalidParameterError(f"'after' names no output item of this run: '{page.after[:80]}'.", "after")
         rows = numbered(
             found.record.blocks,
-            run_files(self._settings, run_id).get,
+            self._reader(found),
             after=after,
             standing=status,
             newest_first=page.order == "desc",
@@ -219,6 +220,9 @@ class EvalRuns:
         some = list(islice(rows, page.limit + 1))
         items = [item_body(found, criteria, position, row) for position, row in some[: page.limit]]
         return list_body(items, has_more=len(some) > page.limit)
+
+    def _reader(self, found: EvalRun) -> Callable[[str], bytes]:
+        return block_reader(self._store, self._settings, found)
 
     def _rescued_items(self, run_id: str, page: PageQuery, status: Standing | None) -> dict[str, Any]:
         """Of a run that was made elsewhere: as they came, in the order in which they came."""
@@ -236,18 +240,10 @@ class EvalRuns:
                 raise NotFoundError(f"There is no output item '{wanted[:80]}' of the run {run_id[:80]}.")
             return rescued.record
         position = item_position(run_id, wanted)
-        row = None if position is None else row_at(found.record.blocks, position, run_files(self._settings, run_id).get)
+        row = None if position is None else row_at(found.record.blocks, position, self._reader(found))
         if position is None or row is None:
             raise NotFoundError(f"There is no output item '{wanted[:80]}' of the run {run_id[:80]} (yet).")
         return item_body(found, criteria, position, row)
-
-
-def _twice(read: Callable[..., dict[str, Any]], *given: object) -> dict[str, Any]:
-    """Read again what was not there: a deletion may have rewritten a block between looking it up and opening it."""
-    try:
-        return read(*given)
-    except NotFoundError:
-        return read(*given)
 
 
 def _no_runs() -> list[EvalRun]:

@@ -109,8 +109,7 @@ class Responses:
         document = await asyncio.to_thread(self._document, call.path_parameter("response_id"))
         forgotten = await asyncio.to_thread(forget, self._store, self._settings, [document.record["completion"]])
         await asyncio.wrap_future(self._store.delete_document(KIND, document.id))
-        reach = forgotten.model_dump(mode="json", exclude={"deleted"})
-        return Reply.of({"id": document.id, "object": "response", "deleted": True, "stillhouse": reach})
+        return Reply.of({"id": document.id, "object": "response", "deleted": True, "stillhouse": forgotten.reach})
 
     async def cancel(self, call: Call) -> Reply:
         await asyncio.to_thread(self._document, call.path_parameter("response_id"))

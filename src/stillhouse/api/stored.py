@@ -71,8 +71,7 @@ class StoredCompletions:
     async def delete(self, call: Call) -> Reply:
         row = await asyncio.to_thread(self._row, call)
         forgotten = await asyncio.to_thread(forget, self._store, self._settings, [row.id])
-        reach = forgotten.model_dump(mode="json", exclude={"deleted"})
-        return Reply.of({"object": "chat.completion.deleted", "id": row.id, "deleted": True, "stillhouse": reach})
+        return Reply.of({"object": "chat.completion.deleted", "id": row.id, "deleted": True, "stillhouse": forgotten.reach})
 
     @takes(most=MAX_PAGE)
     async def messages(self, call: Call) -> Reply:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from stillhouse.ids import new_id
+from stillhouse.jobs import queue
 from stillhouse.jobs.claim import Claim
 from stillhouse.jobs.classification import Wish
 from stillhouse.jobs.classifying import check, classify, functions_of, write_left
 from stillhouse.jobs.labels import PATIENCE_SECONDS
-from stillhouse.jobs.questions import find_questions
+from stillhouse.jobs.questions import absolute, find_questions
 from stillhouse.run import Run
 from stillhouse.settings import Settings
 from stillhouse.workspace import Workspace
@@ -26,24 +25,15 @@ def plan_classifying(workspace: Workspace, wish: Wish, left_out: Path | None = N
 
     `left_out`: the file that texts without a label are written to. Raises as `classify` does before it asks anybody.
     """
-    if Path(wish.source).is_file():
-        wish = wish.model_copy(update={"source": str(Path(wish.source).absolute())})
+    wish = wish.model_copy(update={"source": absolute(wish.source)})
     if wish.functions is not None:
         wish = wish.model_copy(update={"functions": wish.functions.absolute()})
     check(wish, functions_of(workspace, wish))
     find_questions(workspace, wish.source, wish.column)
     for name in wish.teachers:
         workspace.target(name)
-    return Run(
-        id=new_id("run"),
-        kind=KIND,
-        name=wish.out,
-        state="queued",
-        created=int(time.time()),
-        heartbeat=time.time(),
-        spec={"wish": wish.model_dump(mode="json"), "left_out": None if left_out is None else str(left_out.absolute())},
-        resource="network",
-    )
+    spec = {"wish": wish.model_dump(mode="json"), "left_out": None if left_out is None else str(left_out.absolute())}
+    return queue.planned(KIND, wish.out, spec, resource="network")
 
 
 def work(settings: Settings, run: Run, claim: Claim) -> dict[str, Any] | None:

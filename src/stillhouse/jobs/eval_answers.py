@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from stillhouse.errors import NotFoundError
 from stillhouse.evaluation.blocks import rows_in
@@ -15,17 +15,22 @@ from stillhouse.stores.base import Store
 
 def answered_rows(store: Store, settings: Settings, run: EvalRun) -> Iterator[Answered]:
     """Every row, a block at a time in memory. Raises NotFoundError where the run is gone, StoreError, FormatError."""
-    for place in range(len(run.record.blocks)):
-        yield from _block(store, settings, run, place)
+    return rows_in(run.record.blocks, block_reader(store, settings, run))
 
 
-def _block(store: Store, settings: Settings, run: EvalRun, place: int) -> list[Answered]:
-    block, files = run.record.blocks[place], run_files(settings, run.id)
-    while True:
-        try:
-            return list(rows_in([block], files.get))
-        except NotFoundError:
-            now = find_run(store, run.id).record.blocks[place]
-            if now == block:
-                raise
-            block = now
+def block_reader(store: Store, settings: Settings, run: EvalRun) -> Callable[[str], bytes]:
+    """The bytes of the run's blocks by their names, as whatever reads blocks wants it; as they are by now."""
+    files, places = run_files(settings, run.id), {block.file: place for place, block in enumerate(run.record.blocks)}
+
+    def get(name: str) -> bytes:
+        now = name
+        while True:
+            try:
+                return files.get(now)
+            except NotFoundError:
+                later = find_run(store, run.id).record.blocks[places[name]].file
+                if later == now:
+                    raise
+                now = later
+
+    return get

@@ -266,12 +266,10 @@ class _EvalWork:
 
     def _change(self, changes: Mapping[str, object], *, mine: bool = True) -> None:
         """Write to the run's document, as long as no later worker does. Raises ConflictError."""
-        if not self._changed(changes, {"epoch": [self._claim.epoch]} if mine else {}):
-            raise ConflictError(f"The run {self._run.id} was deleted, or another worker has it now.")
-
-    def _changed(self, changes: Mapping[str, object], expect: Mapping[str, Sequence[object]]) -> bool:
+        expect = {"epoch": [self._claim.epoch]} if mine else {}
         write = partial(_written, run_id=self._run.id, changes=changes, expect=expect)
-        return self._claim.insist(write, STORE_SECONDS) is not None
+        if self._claim.insist(write, STORE_SECONDS) is None:
+            raise ConflictError(f"The run {self._run.id} was deleted, or another worker has it now.")
 
 
 def _written(store: Store, run_id: str, changes: Mapping[str, object], expect: Mapping[str, Sequence[object]]) -> object:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from stillhouse.apply import Journal, Outcome
 from stillhouse.batch import OPEN
@@ -51,6 +51,11 @@ class Forgotten(Record):
     erased_in: tuple[str, ...] = ()
     """Evals' runs in which rows lost their texts."""
     kept_in: tuple[Kept, ...] = ()
+
+    @property
+    def reach(self) -> dict[str, Any]:
+        """What whoever deletes one is told."""
+        return self.model_dump(mode="json", exclude={"deleted"})
 
 
 def forget(store: Store, settings: Settings, ids: Sequence[str]) -> Forgotten:

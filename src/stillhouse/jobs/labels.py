@@ -8,7 +8,6 @@ way may change. It stays as long as something is left to do: questions that were
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,9 @@ from stillhouse.apply.budget import answer_limit
 from stillhouse.curation import Collected, Options, build, save
 from stillhouse.dataset import Dataset, Example
 from stillhouse.errors import NotFoundError, UsageError
-from stillhouse.ids import new_id
+from stillhouse.jobs import queue
 from stillhouse.jobs.claim import Claim
-from stillhouse.jobs.questions import Questions, find_questions
+from stillhouse.jobs.questions import Questions, absolute, find_questions
 from stillhouse.jobs.signals import SaidAbout, keep_answers, said_in, tokenizer_of, without_misfits
 from stillhouse.labelling import UNASKED, Plan, answers, asks_of
 from stillhouse.prices import load_prices
@@ -121,8 +120,7 @@ def plan_labelling(workspace: Workspace, wish: Wish) -> Run:
 
     Raises NotFoundError, UsageError, ConflictError when another process is at the same labelling.
     """
-    if Path(wish.source).is_file():
-        wish = wish.model_copy(update={"source": str(Path(wish.source).absolute())})
+    wish = wish.model_copy(update={"source": absolute(wish.source)})
     questions = find_questions(workspace, wish.source)
     target = workspace.target(wish.model)
     if wish.logprobs:
@@ -131,16 +129,7 @@ def plan_labelling(workspace: Workspace, wish: Wish) -> Run:
         _batch_server(target)
     with open_ledger(workspace, wish, questions, target) as ledger:
         ledger.ask_again(ledger.given_up)
-    return Run(
-        id=new_id("run"),
-        kind=KIND,
-        name=wish.out,
-        state="queued",
-        created=int(time.time()),
-        heartbeat=time.time(),
-        spec={"wish": wish.model_dump(mode="json")},
-        resource="network",
-    )
+    return queue.planned(KIND, wish.out, {"wish": wish.model_dump(mode="json")}, resource="network")
 
 
 def open_ledger(workspace: Workspace, wish: Wish, questions: Questions, target: Target) -> Ledger:

@@ -6,7 +6,6 @@ the worker needs nothing else.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 
@@ -15,7 +14,7 @@ from stillhouse.artifacts import load_manifest
 from stillhouse.dataset import Dataset, strictest
 from stillhouse.errors import MissingExtraError, PermissionRefusedError, RecipeError, TrainingError
 from stillhouse.formats.examples import read_examples
-from stillhouse.ids import new_id
+from stillhouse.jobs import queue
 from stillhouse.method import BlackBox, Preference, WhiteBox
 from stillhouse.recipe import Recipe
 from stillhouse.run import Run
@@ -47,16 +46,8 @@ def plan_training(workspace: Workspace, recipe: Recipe, dataset: Dataset, *, all
     overridden = check_terms(terms, allowed)
     check_examples(workspace, recipe, dataset)
     keep_log_probabilities(workspace, recipe, dataset)
-    return Run(
-        id=new_id("run"),
-        kind="train",
-        name=recipe.name,
-        state="queued",
-        created=int(time.time()),
-        heartbeat=time.time(),
-        spec={"recipe": recipe.model_dump(mode="json"), "dataset": dataset.fingerprint, "overridden": list(overridden)},
-        steps=recipe.training.steps,
-    )
+    spec = {"recipe": recipe.model_dump(mode="json"), "dataset": dataset.fingerprint, "overridden": list(overridden)}
+    return queue.planned("train", recipe.name, spec, steps=recipe.training.steps)
 
 
 def check_recipe(recipe: Recipe) -> None:

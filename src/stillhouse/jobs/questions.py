@@ -58,6 +58,11 @@ class Questions:
             yield row if isinstance(row, Quarantined) else example_of(row, source=f"file:{self.path.name}:{row.line}")
 
 
+def absolute(source: str) -> str:
+    """A file's whole path, for a run that works elsewhere; anything else as it is."""
+    return str(Path(source).absolute()) if Path(source).is_file() else source
+
+
 def find_questions(workspace: Workspace, source: str, column: str = "text") -> Questions:
     """The questions of a file (a file that is there wins over a dataset of that name) or of every split of a dataset.
 

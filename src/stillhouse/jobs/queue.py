@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import get_args
+from typing import Any, get_args
 
 from stillhouse.errors import ConflictError, NotFoundError, StoreError, UsageError
+from stillhouse.ids import new_id
 from stillhouse.jobs import WORKS
 from stillhouse.jobs.executors import EXECUTORS
 from stillhouse.jobs.executors.base import Executor
@@ -40,6 +41,13 @@ _PAUSED: Mapping[RunState, RunState] = {
     "interrupted": "paused",
 }
 _QUEUED: tuple[RunState, ...] = ("queued",)
+
+
+def planned(kind: str, name: str, spec: dict[str, Any], *, resource: str = "cpu", steps: int | None = None) -> Run:
+    """A run that is to be done, not yet kept by anybody."""
+    now = time.time()
+    asked: dict[str, Any] = {"kind": kind, "name": name, "spec": spec, "resource": resource, "steps": steps}
+    return Run(id=new_id("run"), state="queued", created=int(now), heartbeat=now, **asked)
 
 
 def submit(store: RunStore, settings: Settings, run: Run) -> Run:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.curation import Collected, Options, build, save
-from stillhouse.curation.rationales import Reading, Sieve, choose, sift, weigh
-from stillhouse.curation.rationales.choosing import Choice, Weighing, embedding
+from stillhouse.curation.rationales import Reading, Sieve, sift, weigh
+from stillhouse.curation.rationales.choosing import Choice, Weighing, choose_by
 from stillhouse.curation.rationales.examples import TrainOn, example_of_rationale, question_example, row_of_example
 from stillhouse.curation.rationales.filtering import NOT_CHOSEN
 from stillhouse.dataset import SPLITS, Dataset, Example, Split, strictest
@@ -114,8 +114,7 @@ async def _collect(
         collected.left_out(reason, count)
     chosen = sifted.kept
     if making.d is not None:
-        embed = await embedding(sifted.kept, embedder if making.how == "different" else None)
-        chosen = choose(sifted.kept, making.d, making.how, seed=making.seed, embed=embed)
+        chosen = await choose_by(sifted.kept, making.d, making.how, seed=making.seed, embedder=embedder)
     collected.left_out(NOT_CHOSEN, len(sifted.kept) - len(chosen))
     for rationale, weight in zip(chosen, weigh(chosen, making.weighing), strict=True):
         example = example_of_rationale(

@@ -48,10 +48,16 @@ def choose(
     return [each for each in rationales if id(each) in taken]
 
 
-async def embedding(rationales: Sequence[Rationale], embedder: Embedder | None) -> Embed | None:
-    """For `choose`: every reasoning's vector, each text asked for once, `EMBEDDED` a request. Raises what the embedder raises."""
-    if embedder is None:
-        return None
+async def choose_by(
+    rationales: Sequence[Rationale], d: int, how: Choice = "first", *, seed: int = 0, embedder: Embedder | None = None
+) -> list[Rationale]:
+    """`choose`, by an embedder's vectors where there is one and they are wanted. Raises what the embedder raises."""
+    embed = None if embedder is None or how != "different" else await _embedding(rationales, embedder)
+    return choose(rationales, d, how, seed=seed, embed=embed)
+
+
+async def _embedding(rationales: Sequence[Rationale], embedder: Embedder) -> Embed:
+    """Every reasoning's vector, each text asked for once, `EMBEDDED` a request."""
     import numpy as np
 
     texts = list(dict.fromkeys(each.reasoning for each in rationales))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stillhouse.curation.rationales.choosing import Choice, choose, embedding
+from stillhouse.curation.rationales.choosing import Choice, choose_by
 from stillhouse.curation.rationales.diversity import Diversity, diversity
 from stillhouse.curation.rationales.reading import Reading
 from stillhouse.curation.rationales.sieves import Sieve, Sifted, sift
@@ -79,8 +79,7 @@ async def filter_file(
     """
     sifted = await sift(reading.rationales, sieves)
     if d is not None:
-        embed = await embedding(sifted.kept, embedder if how == "different" else None)
-        chosen = {id(each) for each in choose(sifted.kept, d, how, seed=seed, embed=embed)}
+        chosen = {id(each) for each in await choose_by(sifted.kept, d, how, seed=seed, embedder=embedder)}
         sifted.put_aside += [(each, NOT_CHOSEN) for each in sifted.kept if id(each) not in chosen]
         sifted.kept = [each for each in sifted.kept if id(each) in chosen]
     written: dict[str, Any] = {}
