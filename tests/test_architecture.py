@@ -27,14 +27,14 @@ APART = {
 KINDS_APART = {
     "graders": {"base", "building", "judging", "rubrics"},
     "labelling_functions": {"base", "reading"},
-    "losses": {"base", "sources"},
+    "losses": {"base", "sources", "slices", "blocks"},
     "features": {"base"},
     "selectors": {"base"},
-    "models": {"base"},
+    "models": {"student_answers", "student_process"},
     "tasks": {"base", "words"},
     "formats": {"base"},
 }
-"""Plural folders whose files do not import each other, and the file they share."""
+"""Plural folders whose files do not import each other, and the files that they may import."""
 
 HEAVY = {"torch", "transformers", "sklearn", "skops", "safetensors", "tokenizers"}
 HEAVY_ROOMS = {"tensors", "students", "losses", "features", "training"}

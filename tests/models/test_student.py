@@ -19,6 +19,7 @@ from stillhouse.chat import ChatRequest, Chunk
 from stillhouse.errors import ContextLengthError, OverloadedError, StreamBrokenError, UpstreamError, UsageError
 from stillhouse.models import student as student_module
 from stillhouse.models.student import StudentModel
+from stillhouse.models.student_process import end
 from tests.students.tiny import tiny_spec, write_tokenizer
 
 LONG = 200
@@ -246,7 +247,7 @@ async def test_a_child_killed_under_a_plain_request_answers_503(folder: Path) ->
 
 async def test_a_request_while_a_dead_child_is_reaped_starts_no_second_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[asyncio.subprocess.Process] = []
-    create, end, reap = asyncio.create_subprocess_exec, student_module._end, asyncio.Event()
+    create, reap = asyncio.create_subprocess_exec, asyncio.Event()
 
     async def recorded(*command: Any, **options: Any) -> asyncio.subprocess.Process:
         started.append(await create(*command, **options))
@@ -257,7 +258,7 @@ async def test_a_request_while_a_dead_child_is_reaped_starts_no_second_one(folde
         await end(process)
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", recorded)
-    monkeypatch.setattr(student_module, "_end", slow)
+    monkeypatch.setattr(student_module, "end", slow)
     model = StudentModel(folder, model_id="student-1", threads=1)
     try:
         await model.warm()

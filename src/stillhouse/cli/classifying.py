@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from stillhouse.cli.label_runs import begin, estimate_table
 from stillhouse.cli.output import Session, new_table, plain
+from stillhouse.cli.similarities import similarity_of
 from stillhouse.cli.watching import asking
 from stillhouse.errors import UsageError
 from stillhouse.jobs.classification import Wish
@@ -36,17 +37,6 @@ def weights_of(said: Sequence[str]) -> dict[str, float]:
     return found
 
 
-def near_of(said: str) -> float | None:
-    """`off`, or a similarity. Raises UsageError."""
-    try:
-        near = None if said == "off" else float(said)
-    except ValueError:
-        near = 0.0
-    if near is not None and not 0 < near <= 1:
-        raise UsageError(f"--near-duplicates is a similarity from which rows go, above 0 and at most 1, or off; got '{said}'.")
-    return near
-
-
 def wish_of_options(said: Mapping[str, Any]) -> Wish:
     """The command's options, by name, as a wish. Raises UsageError."""
     same = ("source", "out", "functions", "column", "answers", "samples", "seed", "logprobs", "abstain_below", "targets")
@@ -63,7 +53,7 @@ def wish_of_options(said: Mapping[str, Any]) -> Wish:
                 "parameters": {name: value for name, value in parameters.items() if value is not None},
                 "how": said["combine"],
                 "weights": weights_of(said["weight"] or ()),
-                "near_duplicates": near_of(said["near_duplicates"]),
+                "near_duplicates": similarity_of(said["near_duplicates"], "--near-duplicates"),
                 "budget": {name: said[f"budget_{name}"] for name in ("calls", "tokens", "cost")},
             }
         )

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stillhouse.cli.output import JsonFlag, Session, new_table
-from stillhouse.errors import UsageError
+from stillhouse.cli.sieve_options import WITHOUT_OPTIONS, Answers, RuleOption, Sieving, rule_of, with_sieve_options
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from stillhouse.curation.rationales import Rule, Score
+    from stillhouse.curation.rationales import Score
     from stillhouse.curation.rationales.filtering import Filtered
 
 app = typer.Typer(no_args_is_help=True)
@@ -24,31 +24,6 @@ Folder = Annotated[
     typer.Argument(
         metavar="DIR", help="Holds completion_data/ and dataset/, or saved/ and data/ with them; or one completion file."
     ),
-]
-RuleOption = Annotated[
-    str, typer.Option("--rule", help="numeric: numbers as numbers. published: as a string, as Kojima et al. 2022 do.")
-]
-Answers = Annotated[
-    str | None,
-    typer.Option("--answers", metavar="TYPE", help="For tasks that are none of the twelve: number, choice:A-D, yes_no, ..."),
-]
-
-
-By = Annotated[str, typer.Option("--by", help="right (the gold answer), vote (the majority's) or any.")]
-VoteShare = Annotated[float, typer.Option("--vote-share", min=0, max=1, help="With --by vote: more than this share.")]
-GraderName = Annotated[str | None, typer.Option("--grader", help="A grader decides too: rubric:NAME, answer:TYPE, a JSON file.")]
-Judge = Annotated[str | None, typer.Option("--judge", help="The model that judges, where the grader needs one.")]
-MinChars = Annotated[int, typer.Option("--min-chars", min=0, help="Shortest reasoning.")]
-MaxChars = Annotated[int | None, typer.Option("--max-chars", min=1, help="Longest reasoning.")]
-Duplicates = Annotated[bool, typer.Option("--drop-duplicates", help="Of equal reasoning to a question one stays.")]
-Near = Annotated[float | None, typer.Option("--near-duplicates", min=0, max=1, help="And of reasoning so similar.")]
-Truncated = Annotated[bool, typer.Option("--drop-truncated", help="Reasoning that a token limit cut off goes.")]
-Leaked = Annotated[bool, typer.Option("--drop-leaked", help="Questions that say their answer go.")]
-Rationales = Annotated[int | None, typer.Option("-d", "--rationales", min=1, help="At most so many a question.")]
-Choose = Annotated[str, typer.Option("--choose", help="Which: first, random or different.")]
-Seed = Annotated[int, typer.Option("--seed", help="Of --choose random.")]
-EmbedderName = Annotated[
-    str | None, typer.Option("--embedder", help="Of --choose different: an upstream's embedding model. Default: word 3-grams.")
 ]
 TemplateName = Annotated[
     str | None, typer.Option("--template", help="ft_cot_token, ft_cot_natural, ...: how the student is asked.")
@@ -65,32 +40,18 @@ def score(
     from stillhouse.curation.rationales import score as score_
 
     session: Session = ctx.obj
-    found = [score_(reading, _rule(rule)) for reading in read_folder(folder, answers=answers)]
+    found = [score_(reading, rule_of(rule)) for reading in read_folder(folder, answers=answers)]
     for each in found:
         _warn(session, each)
     session.emit({"rule": rule, "runs": found}, lambda: _score_table(found))
 
 
 @app.command("filter")
+@with_sieve_options
 def filter_(
     ctx: typer.Context,
     folder: Folder,
-    rule: RuleOption = "numeric",
-    answers: Answers = None,
-    by: By = "right",
-    vote_share: VoteShare = 0.0,
-    grader: GraderName = None,
-    judge: Judge = None,
-    min_chars: MinChars = 0,
-    max_chars: MaxChars = None,
-    duplicates: Duplicates = False,
-    near: Near = None,
-    truncated: Truncated = False,
-    leaked: Leaked = False,
-    d: Rationales = None,
-    choose: Choose = "first",
-    seed: Seed = 0,
-    embedder: EmbedderName = None,
+    sieving: Sieving = WITHOUT_OPTIONS,
     out: Annotated[Path | None, typer.Option("--out", help="Write there what is kept and what is put aside.")] = None,
     template: TemplateName = None,
     shape: ShapeName = "decoder",
@@ -100,15 +61,11 @@ def filter_(
     json: JsonFlag = False,
 ) -> None:
     """Which rationales to learn from: kept, or put aside with the reason; by default those with the right answer are kept."""
-    from stillhouse.cli.sifting import FineTuneWish, Wish, filtered
+    from stillhouse.cli.sifting import FineTuneWish, filtered
 
     session: Session = ctx.obj
-    wish = Wish(
-        rule=_rule(rule), answers=answers, by=by, vote_share=vote_share, grader=grader, judge=judge, min_chars=min_chars,
-        max_chars=max_chars, duplicates=duplicates, near=near, truncated=truncated, leaked=leaked, d=d, choose=choose, seed=seed,
-        embedder=embedder, template=template, shape=shape,
-    )  # fmt: skip
-    found = asyncio.run(filtered(session, folder, wish, FineTuneWish(out=out, split=split, part=part, platform=platform)))
+    wish = FineTuneWish(out=out, template=template, shape=shape, split=split, part=part, platform=platform)
+    found = asyncio.run(filtered(session, folder, sieving, wish))
     for each in found:
         if each.no_finetune:
             session.say(f"No fine-tuning data for {each.dataset_key}: {each.no_finetune} For all of it: --split all")
@@ -116,6 +73,7 @@ def filter_(
 
 
 @app.command("import")
+@with_sieve_options
 def import_(
     ctx: typer.Context,
     folder: Folder,
@@ -123,22 +81,7 @@ def import_(
     task: Annotated[list[str] | None, typer.Option("--task", help="Only this task. May be said again.")] = None,
     model: Annotated[str | None, typer.Option("--model", help="Only this base model's completions.")] = None,
     key: Annotated[str | None, typer.Option("--key", help="Only these completions, e.g. zs_cot.")] = None,
-    rule: RuleOption = "numeric",
-    answers: Answers = None,
-    by: By = "right",
-    vote_share: VoteShare = 0.0,
-    grader: GraderName = None,
-    judge: Judge = None,
-    min_chars: MinChars = 0,
-    max_chars: MaxChars = None,
-    duplicates: Duplicates = False,
-    near: Near = None,
-    truncated: Truncated = False,
-    leaked: Leaked = False,
-    d: Rationales = None,
-    choose: Choose = "first",
-    seed: Seed = 0,
-    embedder: EmbedderName = None,
+    sieving: Sieving = WITHOUT_OPTIONS,
     weigh: Annotated[str, typer.Option("--weigh", help="What weighs 1: each rationale, or each question.")] = "rationale",
     template: TemplateName = None,
     shape: ShapeName = "decoder",
@@ -149,19 +92,14 @@ def import_(
     json: JsonFlag = False,
 ) -> None:
     """A dataset version of the rationales that the filters keep; its test split is every test question with its gold answer."""
-    from stillhouse.cli.sifting import ImportWish, Wish, imported
+    from stillhouse.cli.sifting import ImportWish, imported
 
     session: Session = ctx.obj
-    wish = Wish(
-        rule=_rule(rule), answers=answers, by=by, vote_share=vote_share, grader=grader, judge=judge, min_chars=min_chars,
-        max_chars=max_chars, duplicates=duplicates, near=near, truncated=truncated, leaked=leaked, d=d, choose=choose, seed=seed,
-        embedder=embedder, template=template, shape=shape,
+    wish = ImportWish(
+        name=name, tasks=tuple(task or ()), model=model, key=key, weigh=weigh, template=template, shape=shape, train_on=train_on,
+        split=split, valid=valid, may_train=may_train,
     )  # fmt: skip
-    more = ImportWish(
-        name=name, tasks=tuple(task or ()), model=model, key=key, weigh=weigh, train_on=train_on, split=split, valid=valid,
-        may_train=may_train,
-    )  # fmt: skip
-    dataset = asyncio.run(imported(session, folder, wish, more))
+    dataset = asyncio.run(imported(session, folder, sieving, wish))
     removed = ", ".join(f"{count:,} {reason}" for reason, count in dataset.removed.items()) or "nothing"
     session.say(f"Dataset {dataset.name} {dataset.fingerprint[:19]}: {dataset.counts}. Put aside: {removed}.")
     session.emit(dataset)
@@ -275,7 +213,7 @@ def report(
     """Task by task: teacher, student, answer-only, few-shot, majority, random, each with its 95 % interval; and a plot."""
     from stillhouse.cli.standing_table import reported
 
-    reported(ctx.obj, sources, _rule(rule), split, answers, svg, over)
+    reported(ctx.obj, sources, rule_of(rule), split, answers, svg, over)
 
 
 @app.command()
@@ -289,15 +227,6 @@ def templates(ctx: typer.Context, shape: ShapeName = "decoder", json: JsonFlag =
     for each in found:
         table.add_row(each["name"], repr(each["prompt"]), repr(each["target"]) if each["target"] else "-")
     session.emit(found, lambda: table)
-
-
-def _rule(rule: str) -> Rule:
-    from stillhouse.curation.rationales import RULES
-
-    for known in RULES:
-        if rule == known:
-            return known
-    raise UsageError(f"There is no rule '{rule}'. There are: {', '.join(RULES)}.")
 
 
 def _warn(session: Session, score: Score) -> None:

@@ -11,6 +11,7 @@ import typer
 from stillhouse.cli import filters
 from stillhouse.cli.dataset_tables import examples_table, lines_table, made_table, short_name
 from stillhouse.cli.output import JsonFlag, Session, new_table, when
+from stillhouse.cli.similarities import similarity_of
 from stillhouse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -254,18 +255,14 @@ def _options(split: str, seed: int, near_duplicates: str, near_leaks: str, drop_
 
     try:
         shares = [float(share) for share in split.split(",")]
-        near = [None if similarity == "off" else float(similarity) for similarity in (near_duplicates, near_leaks)]
     except ValueError:
-        raise UsageError(
-            "Shares and similarities are numbers, as in --split 0.8,0.1,0.1 --near-duplicates 0.9 --near-leaks off; "
-            f"got '{split}', '{near_duplicates}', '{near_leaks}'."
-        ) from None
+        raise UsageError(f"--split is shares of train, valid and test, as in --split 0.8,0.1,0.1; got '{split}'.") from None
     return Options.model_validate(
         {
             "shares": shares,
             "seed": seed,
-            "near_duplicates": near[0],
-            "near_leaks": near[1],
+            "near_duplicates": similarity_of(near_duplicates, "--near-duplicates"),
+            "near_leaks": similarity_of(near_leaks, "--near-leaks"),
             "leaks": "drop" if drop_leaks else "fail",
             "allow_leaks": allow_leaks,
         }

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from stillhouse.chat import ChatModel
 from stillhouse.cli.output import Session
+from stillhouse.cli.sieve_options import Sieving, rule_of
 from stillhouse.curation.rationales import Rule, Sieve, read_folder
 from stillhouse.curation.rationales import sieves as kinds
 from stillhouse.curation.rationales.choosing import CHOICES, Choice, Weighing
@@ -25,33 +26,12 @@ from stillhouse.records import Record
 ALL = "all"
 
 
-class Wish(Record):
-    """What the options say."""
-
-    rule: Rule
-    answers: str | None
-    by: str
-    vote_share: float
-    grader: str | None
-    judge: str | None
-    min_chars: int
-    max_chars: int | None
-    duplicates: bool
-    near: float | None
-    truncated: bool
-    leaked: bool
-    d: int | None
-    choose: str
-    seed: int
-    embedder: str | None
-    template: str | None
-    shape: str
-
-
 class FineTuneWish(Record):
-    """Where files go, and which samples become fine-tuning data."""
+    """Where files go, and which samples become fine-tuning data, in which words."""
 
     out: Path | None
+    template: str | None
+    shape: str
     split: str
     part: str
     platform: str
@@ -65,58 +45,61 @@ class ImportWish(Record):
     model: str | None
     key: str | None
     weigh: str
+    template: str | None
+    shape: str
     train_on: str
     split: str
     valid: float
     may_train: str
 
 
-async def filtered(session: Session, folder: Path, wish: Wish, files: FineTuneWish) -> list[Filtered]:
+async def filtered(session: Session, folder: Path, sieving: Sieving, wish: FineTuneWish) -> list[Filtered]:
     """Every file of the folder, sifted. Raises UsageError for words that no option knows."""
-    finetune = _finetune(wish, files)
-    how = cast("Choice", _one_of("--choose", wish.choose, CHOICES))
+    rule = rule_of(sieving.rule)
+    finetune = _finetune(wish)
+    how = cast("Choice", _one_of("--choose", sieving.choose, CHOICES))
     async with AsyncExitStack() as stack:
-        sieves = _sieves(session, wish, stack)
-        embedder = _embedder(wish)
+        sieves = _sieves(session, sieving, rule, stack)
+        embedder = _embedder(sieving)
         vectors = None if embedder is None else ForwardedEmbedder(session.workspace.target, embedder, closes=True)
         return [
             await filter_file(
                 reading,
                 sieves,
-                d=wish.d,
+                d=sieving.d,
                 how=how,
-                seed=wish.seed,
-                out=files.out,
+                seed=sieving.seed,
+                out=wish.out,
                 finetune=finetune,
                 splits=_root(folder),
                 embedder=vectors,
             )
-            for reading in read_folder(folder, answers=wish.answers)
+            for reading in read_folder(folder, answers=sieving.answers)
         ]
 
 
-def _sieves(session: Session, wish: Wish, stack: AsyncExitStack) -> list[Sieve]:
+def _sieves(session: Session, sieving: Sieving, rule: Rule, stack: AsyncExitStack) -> list[Sieve]:
     """Cheap and certain ones first; a judge, which costs money, last."""
     found: list[Sieve] = [kinds.complete]
-    if _one_of("--by", wish.by, ("right", "vote", "any")) != "any":
-        found.append(kinds.right_answer(wish.rule) if wish.by == "right" else kinds.majority_vote(wish.vote_share))
-    if wish.truncated:
+    if _one_of("--by", sieving.by, ("right", "vote", "any")) != "any":
+        found.append(kinds.right_answer(rule) if sieving.by == "right" else kinds.majority_vote(sieving.vote_share))
+    if sieving.truncated:
         found.append(kinds.truncated)
-    if wish.leaked:
+    if sieving.leaked:
         found.append(kinds.leaked)
-    if wish.min_chars or wish.max_chars is not None:
-        found.append(kinds.length(wish.min_chars, wish.max_chars))
-    if wish.duplicates or wish.near is not None:
-        found.append(kinds.duplicates(wish.near))
-    if wish.grader is not None:
-        found.append(kinds.judged(session.workspace.grader(wish.grader, wish.judge, partial(_closed_with, stack, session))))
+    if sieving.min_chars or sieving.max_chars is not None:
+        found.append(kinds.length(sieving.min_chars, sieving.max_chars))
+    if sieving.duplicates or sieving.near is not None:
+        found.append(kinds.duplicates(sieving.near))
+    if sieving.grader is not None:
+        found.append(kinds.judged(session.workspace.grader(sieving.grader, sieving.judge, partial(_closed_with, stack, session))))
     return found
 
 
-def _embedder(wish: Wish) -> str | None:
-    if wish.embedder is not None and (wish.choose != "different" or wish.d is None):
+def _embedder(sieving: Sieving) -> str | None:
+    if sieving.embedder is not None and (sieving.choose != "different" or sieving.d is None):
         raise UsageError("--embedder tells the most different rationales: say -d and --choose different, too.")
-    return wish.embedder
+    return sieving.embedder
 
 
 def _closed_with(stack: AsyncExitStack, session: Session, name: str) -> ChatModel:
@@ -126,32 +109,33 @@ def _closed_with(stack: AsyncExitStack, session: Session, name: str) -> ChatMode
     return model
 
 
-async def imported(session: Session, folder: Path, wish: Wish, more: ImportWish) -> Dataset:
+async def imported(session: Session, folder: Path, sieving: Sieving, wish: ImportWish) -> Dataset:
     """A version of the files that are wanted. Raises NotFoundError where none is."""
+    rule = rule_of(sieving.rule)
     readings = [
         reading
-        for reading in read_folder(folder, answers=wish.answers)
-        if (not more.tasks or reading.task.key in more.tasks)
-        and more.model in (None, reading.base_model)
-        and more.key in (None, reading.completion_key)
+        for reading in read_folder(folder, answers=sieving.answers)
+        if (not wish.tasks or reading.task.key in wish.tasks)
+        and wish.model in (None, reading.base_model)
+        and wish.key in (None, reading.completion_key)
     ]
     if not readings:
         raise NotFoundError(f"{folder} holds no completions of that task, model and key.")
     making = Making(
-        d=wish.d,
-        how=cast("Choice", _one_of("--choose", wish.choose, CHOICES)),
-        seed=wish.seed,
-        embedder=_embedder(wish),
-        weighing=cast("Weighing", _one_of("--weigh", more.weigh, ("rationale", "question"))),
-        template=None if wish.template is None else _template(wish),
-        train_on=cast("TrainOn", _one_of("--train-on", more.train_on, TRAIN_ON)),
-        split=more.split,
-        valid=more.valid,
-        may_train=more.may_train,
+        d=sieving.d,
+        how=cast("Choice", _one_of("--choose", sieving.choose, CHOICES)),
+        seed=sieving.seed,
+        embedder=_embedder(sieving),
+        weighing=cast("Weighing", _one_of("--weigh", wish.weigh, ("rationale", "question"))),
+        template=None if wish.template is None else _template(wish.template, wish.shape),
+        train_on=cast("TrainOn", _one_of("--train-on", wish.train_on, TRAIN_ON)),
+        split=wish.split,
+        valid=wish.valid,
+        may_train=wish.may_train,
     )
     async with AsyncExitStack() as stack:
-        sieves = _sieves(session, wish, stack)
-        return await import_rationales(session.workspace, more.name, readings, _root(folder), sieves, making)
+        sieves = _sieves(session, sieving, rule, stack)
+        return await import_rationales(session.workspace, wish.name, readings, _root(folder), sieves, making)
 
 
 def shown_templates(shape: str) -> list[dict[str, Any]]:
@@ -163,21 +147,18 @@ def shown_templates(shape: str) -> list[dict[str, Any]]:
     return found
 
 
-def _finetune(wish: Wish, files: FineTuneWish) -> FineTune | None:
+def _finetune(wish: FineTuneWish) -> FineTune | None:
     if wish.template is None:
         return None
-    if files.out is None:
+    if wish.out is None:
         raise UsageError("Fine-tuning data is written to a folder: say --out FOLDER too.")
-    return FineTune(_template(wish), None if files.split == ALL else files.split, files.part, files.platform)
+    return FineTune(_template(wish.template, wish.shape), None if wish.split == ALL else wish.split, wish.part, wish.platform)
 
 
-def _template(wish: Wish) -> Template:
-    assert wish.template is not None
-    template = template_of(wish.template, cast("Shape", _one_of("--shape", wish.shape, SHAPES)))
+def _template(name: str, shape: str) -> Template:
+    template = template_of(name, cast("Shape", _one_of("--shape", shape, SHAPES)))
     if template.target is None:
-        raise UsageError(
-            f"The template '{wish.template}' only asks; fine-tuning data is made with one whose name begins with ft_."
-        )
+        raise UsageError(f"The template '{name}' only asks; fine-tuning data is made with one whose name begins with ft_.")
     return template
 
 

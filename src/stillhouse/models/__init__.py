@@ -1,4 +1,4 @@
-"""Ways to answer a chat request: the table of kinds. Each file holds one ChatModel; none imports another."""
+"""Ways to answer a chat request: the table of kinds. One ChatModel a file, its parts beside it; none imports another."""
 
 from __future__ import annotations
 

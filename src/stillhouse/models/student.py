@@ -1,8 +1,9 @@
 """A student as a ChatModel: a child process that holds the weights, and the bounded queue in front of it.
 
-Here are processes, tickets and OpenAI's shapes; tokens and batches are the child's (`stillhouse.students.worker`, named by its
-module name only, so that no torch gets into the server). A child that dies fails the requests it had and is started again.
-One instance belongs to one event loop.
+Here are the child's life and the tickets of who waits; its frames stand in `student_process`, OpenAI's shapes in
+`student_answers`. Tokens and batches are the child's (`stillhouse.students.worker`, named by its module name only, so that no
+torch gets into the server). A child that dies fails the requests it had and is started again. One instance belongs to one event
+loop.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
-import struct
 import sys
 import time
 from collections import deque
@@ -19,15 +18,13 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from stillhouse.chat import ChatRequest, ChatResponse, Chunk
-from stillhouse.errors import ContextLengthError, OverloadedError, StreamBrokenError, UpstreamError, UsageError
+from stillhouse.errors import OverloadedError, StreamBrokenError, UsageError
 from stillhouse.generation import Generation, Piece, read_generation
-from stillhouse.ids import new_id
+from stillhouse.models.student_answers import body_of, choice, closing, opening, refusal, unavailable, usage
+from stillhouse.models.student_process import end, kill, read_frame, send_frame
 
 WORKER = "stillhouse.students.worker"
-HEADER = struct.Struct(">I")
 DEATHS_PER_MINUTE = 6
 """After so many deaths within a minute a student is not started again until the minute is over."""
 LOAD_SECONDS = 300.0
@@ -70,9 +67,9 @@ class StudentModel:
         generation = read_generation(request).model_copy(update={"stream": False})
         async with contextlib.aclosing(self._pieces(generation)) as pieces:
             ended = {piece.choice: piece async for piece in pieces}
-        body = _body(self.model_id, "chat.completion")
-        body["choices"] = [_choice(ended[index], "message") for index in sorted(ended)]
-        body["usage"] = _usage(ended)
+        body = body_of(self.model_id, "chat.completion")
+        body["choices"] = [choice(ended[index], "message") for index in sorted(ended)]
+        body["usage"] = usage(ended)
         return ChatResponse.build(body)
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
@@ -80,19 +77,19 @@ class StudentModel:
         generation = read_generation(request).model_copy(update={"stream": True})
         options = request.body.get("stream_options")
         with_usage = isinstance(options, dict) and options.get("include_usage") is True
-        body = _body(self.model_id, "chat.completion.chunk") | ({"usage": None} if with_usage else {})
+        body = body_of(self.model_id, "chat.completion.chunk") | ({"usage": None} if with_usage else {})
         latest: dict[int, Piece] = {}
         async with contextlib.aclosing(self._pieces(generation)) as pieces:
             async for piece in pieces:
                 if piece.choice not in latest:
-                    yield Chunk.build(body | {"choices": [_opening(piece.choice)]})
+                    yield Chunk.build(body | {"choices": [opening(piece.choice)]})
                 latest[piece.choice] = piece
                 if piece.text or piece.logprobs:
-                    yield Chunk.build(body | {"choices": [_choice(piece, "delta")]})
+                    yield Chunk.build(body | {"choices": [choice(piece, "delta")]})
                 if piece.finish is not None:
-                    yield Chunk.build(body | {"choices": [_closing(piece)]})
+                    yield Chunk.build(body | {"choices": [closing(piece)]})
         if with_usage:
-            yield Chunk.build(body | {"choices": [], "usage": _usage(latest)})
+            yield Chunk.build(body | {"choices": [], "usage": usage(latest)})
         yield Chunk.done()
 
     async def close(self) -> None:
@@ -102,7 +99,7 @@ class StudentModel:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
         if self._process is not None:
-            await _end(self._process)
+            await end(self._process)
         await asyncio.gather(*self._leaving, *([] if self._reader is None else [self._reader]))
 
     def retire(self) -> None:
@@ -147,7 +144,7 @@ class StudentModel:
 
     async def _start(self) -> asyncio.subprocess.Process:
         if self._closed:
-            raise _unavailable("The student was closed.")
+            raise unavailable("The student was closed.")
         await self._back_off()
         process = await asyncio.create_subprocess_exec(
             *self._command,
@@ -157,14 +154,14 @@ class StudentModel:
             env={**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
         )
         try:
-            first = await asyncio.wait_for(_read(process), LOAD_SECONDS)
+            first = await asyncio.wait_for(read_frame(process), LOAD_SECONDS)
             if "ready" not in first:
-                raise _unavailable(f"The student could not be loaded: {first.get('fatal')}")
+                raise unavailable(f"The student could not be loaded: {first.get('fatal')}")
         except BaseException as exc:
             self._deaths.append(time.monotonic())
-            await _end(process)
+            await end(process)
             if isinstance(exc, (asyncio.IncompleteReadError, TimeoutError)):
-                raise _unavailable("The student's process ended, or hung, while it was loading; its log says why.") from exc
+                raise unavailable("The student's process ended, or hung, while it was loading; its log says why.") from exc
             raise
         self._process = process
         self._reader = asyncio.create_task(self._listen(process))
@@ -175,7 +172,7 @@ class StudentModel:
         now = time.monotonic()
         recent = [death for death in self._deaths if now - death < 60]
         if len(recent) >= DEATHS_PER_MINUTE:
-            raise _unavailable("The student's process dies again and again; it is tried again within a minute.", retry_after=60)
+            raise unavailable("The student's process dies again and again; it is tried again within a minute.", retry_after=60)
         if len(recent) > 1:
             await asyncio.sleep(min(0.25 * 2 ** len(recent), 5.0))
 
@@ -183,15 +180,15 @@ class StudentModel:
         """Hand out what the child says until it dies; then fail its requests and start another, unless somebody has."""
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
-                self._dispatch(await _read(process))
+                self._dispatch(await read_frame(process))
         if process is not self._process:  # it was let go: nobody waits for it
-            await _end(process)
+            await end(process)
             return
         self._process = None
         self._deaths.append(time.monotonic())
         for events in self._tickets.values():  # at once: from the next await on, tickets may be another child's
             events.put_nowait(StreamBrokenError(DIED, status=503))
-        await _end(process)
+        await end(process)
         if not (self._closed or self._retired) and self._process is None:
             self._begin()
 
@@ -203,8 +200,7 @@ class StudentModel:
         self._leaving.add(self._reader)
         self._reader.add_done_callback(self._leaving.discard)
         self._reader = None
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGKILL)
+        kill(process)
 
     def _dispatch(self, frame: dict[str, Any]) -> None:
         for fields in frame.get("pieces", ()):
@@ -212,7 +208,7 @@ class StudentModel:
             if piece.ticket in self._tickets:
                 self._tickets[piece.ticket].put_nowait(piece)
         if frame.get("refused") in self._tickets:
-            self._tickets[frame["refused"]].put_nowait(_refusal(frame))
+            self._tickets[frame["refused"]].put_nowait(refusal(frame))
 
     # -- requests --------------------------------------------------------------------------------------------------------
 
@@ -226,13 +222,13 @@ class StudentModel:
         try:
             process = await self._child()
             if process is not self._process:  # it died between its first word and this one
-                raise _unavailable(DIED)
+                raise unavailable(DIED)
             events = self._tickets[ticket] = asyncio.Queue()
-            _send(process, {"ask": ticket, "generation": generation.model_dump(mode="json")})
+            send_frame(process, {"ask": ticket, "generation": generation.model_dump(mode="json")})
             while ended < generation.n:
                 event = await events.get()
                 if isinstance(event, Exception):
-                    raise event if begun_to_stream or not isinstance(event, StreamBrokenError) else _unavailable(str(event))
+                    raise event if begun_to_stream or not isinstance(event, StreamBrokenError) else unavailable(str(event))
                 begun_to_stream = generation.stream
                 ended += event.finish is not None
                 yield event
@@ -241,7 +237,7 @@ class StudentModel:
             self._taken -= generation.n
             self._tickets.pop(ticket, None)
             if ended < generation.n and process is not None and process is self._process:
-                _send(process, {"abort": ticket})
+                send_frame(process, {"abort": ticket})
             self._let_go()
 
     def _admit(self, choices: int) -> None:
@@ -258,84 +254,3 @@ class StudentModel:
                 retry_after=wait,
             )
         self._taken += choices
-
-
-# -- frames ----------------------------------------------------------------------------------------------------------------
-
-
-async def _read(process: asyncio.subprocess.Process) -> dict[str, Any]:
-    """The child's next frame. Raises IncompleteReadError at its end."""
-    assert process.stdout is not None
-    (length,) = HEADER.unpack(await process.stdout.readexactly(HEADER.size))
-    frame: dict[str, Any] = orjson.loads(await process.stdout.readexactly(length))
-    return frame
-
-
-def _send(process: asyncio.subprocess.Process, frame: dict[str, Any]) -> None:
-    """Buffered; what a dead child does not take is lost, and its death tells everybody who waits."""
-    assert process.stdin is not None
-    body = orjson.dumps(frame)
-    process.stdin.write(HEADER.pack(len(body)) + body)
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kill if need be, reap, and close the pipes."""
-    if process.returncode is None:  # by pid: `process.kill` would reap it under the loop's watcher, which then complains
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGKILL)
-    assert process.stdin is not None
-    process.stdin.close()
-    await process.wait()
-    with contextlib.suppress(ConnectionError):
-        await process.stdin.wait_closed()
-
-
-# -- failures and shapes ---------------------------------------------------------------------------------------------------
-
-
-def _unavailable(message: str, *, retry_after: int = 1) -> UpstreamError:
-    headers = {"retry-after": str(retry_after)}
-    return UpstreamError(message, status=503, body=_envelope(message, "student_unavailable"), headers=headers)
-
-
-def _envelope(message: str, code: str) -> bytes:
-    """What an upstream would have said."""
-    return orjson.dumps({"error": {"message": message, "type": "server_error", "param": None, "code": code}})
-
-
-def _refusal(frame: dict[str, Any]) -> Exception:
-    if frame["code"] == ContextLengthError.code:
-        return ContextLengthError(frame["message"])
-    if frame["code"] == "internal_error":
-        return UpstreamError(frame["message"], status=500, body=_envelope(frame["message"], frame["code"]))
-    return UsageError(frame["message"])
-
-
-def _body(model: str, kind: str) -> dict[str, Any]:
-    return {"id": new_id("chatcmpl"), "object": kind, "created": int(time.time()), "model": model}
-
-
-def _choice(piece: Piece, field: str) -> dict[str, Any]:
-    """A whole choice (`message`), or what is new in one (`delta`)."""
-    whole = field == "message"
-    return {
-        "index": piece.choice,
-        field: {"role": "assistant", "content": piece.text, "refusal": None} if whole else {"content": piece.text},
-        "logprobs": None if piece.logprobs is None else {"content": piece.logprobs, "refusal": None},
-        "finish_reason": piece.finish if whole else None,
-    }
-
-
-def _opening(index: int) -> dict[str, Any]:
-    delta = {"role": "assistant", "content": "", "refusal": None}
-    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": None}
-
-
-def _closing(piece: Piece) -> dict[str, Any]:
-    return {"index": piece.choice, "delta": {}, "logprobs": None, "finish_reason": piece.finish}
-
-
-def _usage(pieces: dict[int, Piece]) -> dict[str, int]:
-    prompt = max(piece.prompt_tokens for piece in pieces.values())
-    said = sum(piece.completion_tokens for piece in pieces.values())
-    return {"prompt_tokens": prompt, "completion_tokens": said, "total_tokens": prompt + said}
