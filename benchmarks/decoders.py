@@ -16,9 +16,12 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from teaching.progress import say
+from teaching.results import Results
 
 from stillhouse.dataset import Example
 from stillhouse.formats.examples import write_dataset_folder
@@ -118,22 +121,6 @@ def _names(asked: str) -> list[str]:
     return list({"headline": HEADLINE, "all": METHODS}.get(asked, asked.split(";")))
 
 
-class Results:
-    """One line a trained student."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-    def has(self, method: str, seed: int) -> bool:
-        return any(row["method"] == method and row["seed"] == seed for row in self.rows)
-
-    def add(self, row: dict[str, Any]) -> None:
-        self.rows.append(row)
-        with self._path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-
-
 # -- what is learnt from ----------------------------------------------------------------------------------------------------
 
 
@@ -194,7 +181,7 @@ def _recipe(shape: dict[str, Any], tokenizer: Path, training: dict[str, Any], **
 
 def _teacher(work: Path, data: Path, tokenizer: Path, options: argparse.Namespace) -> Path:
     plan = _recipe(TEACHER, tokenizer, {"epochs": options.teacher_epochs, "learning_rate": 1e-3, "threads": options.threads})
-    folder = train(plan, data, work / f"teacher-{options.teacher_epochs:g}-{options.examples}", report=_say("teacher"))
+    folder = train(plan, data, work / f"teacher-{options.teacher_epochs:g}-{options.examples}", report=say("teacher"))
     assert folder is not None
     return folder
 
@@ -210,18 +197,10 @@ def _trial(
     plan = _recipe(STUDENT, tokenizer, training, method=method, teacher={"model": "teacher"}, **parts)
     began = time.monotonic()
     place = work / f"run-{options.steps}-{options.examples}" / f"{name.replace(' ', '-')}-{seed}"
-    folder = train(plan, data, place, report=_say(name), teacher_folder=teacher, signals_folder=work / "signals")
+    folder = train(plan, data, place, report=say(name), teacher_folder=teacher, signals_folder=work / "signals")
     assert folder is not None
     seconds = time.monotonic() - began
     return {"method": name, "seed": seed, **measure(folder, teacher, data), "seconds": round(seconds, 1)}
-
-
-def _say(name: str) -> Callable[[Any], None]:
-    def say(progress: Any) -> None:
-        if progress.step % 100 == 0:
-            print(f"{name} {progress.step}/{progress.steps} {progress.metrics.get('train/loss')}", file=sys.stderr, flush=True)
-
-    return say
 
 
 # -- what is measured -------------------------------------------------------------------------------------------------------

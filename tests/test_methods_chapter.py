@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import re
 import subprocess
 import sys
@@ -58,13 +58,8 @@ def merged(block: dict[str, Any]) -> Recipe:
     return Recipe.model_validate({**BLOCKS[0], **block})
 
 
-@cache
 def benchmark(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", ROOT / "benchmarks" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module(name)
 
 
 @pytest.mark.parametrize("name", sorted({*LOSSES.names(), *FEATURES.names(), *STUDENTS.names(), *ways(), "none"}))

@@ -1,0 +1,1 @@
+"""What `benchmarks/reasoning.py` is made of."""
