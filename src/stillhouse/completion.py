@@ -6,7 +6,7 @@ filters and statistics need.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from stillhouse.records import Record
 
@@ -20,6 +20,7 @@ malformed    an event or the body was not what the API says; the bytes are kept 
 interrupted  this server died meanwhile
 failed       the upstream refused, or a timeout passed
 """
+STATES: tuple[State, ...] = get_args(State)
 
 
 class Completion(Record):

@@ -13,7 +13,7 @@ import aiohttp
 import orjson
 import pytest
 
-from stillhouse.completion import Completion, CompletionQuery, State
+from stillhouse.completion import STATES, Completion, CompletionQuery
 from stillhouse.settings import Settings
 from stillhouse.stores.base import Store
 from stillhouse.stores.opening import open_store
@@ -21,7 +21,6 @@ from tests.fakes.server import LiveServer, add_upstream
 from tests.fakes.upstream import FakeUpstream
 
 CLIENTS = 16
-EVERY: tuple[State, ...] = ("started", "complete", "truncated", "malformed", "interrupted", "failed")
 
 
 @dataclass
@@ -72,7 +71,7 @@ async def load_until_killed(server: LiveServer, seconds: float, numbers: itertoo
 def rows_of(store: Store) -> list[Completion]:
     rows: list[Completion] = []
     while True:
-        page = store.completions(CompletionQuery(states=EVERY, limit=1000, after=rows[-1].id if rows else None))
+        page = store.completions(CompletionQuery(states=STATES, limit=1000, after=rows[-1].id if rows else None))
         rows += page.items
         if not page.has_more:
             return rows

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from stillhouse.models.student import StudentModel
-from tests.models.test_student import ask, content_of, gone
+from tests.fakes.processes import gone
+from tests.models.asking import ask, content_of
 
 
 async def test_a_retired_student_finishes_what_is_under_way_and_then_its_process_ends(

@@ -1,12 +1,8 @@
-"""A student as a client sees it: answers, streams, refusals, and what happens when its process is killed."""
+"""A student as a client sees it: answers, streams and refusals."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,29 +11,10 @@ import pytest
 import pytest_asyncio
 
 from stillhouse.artifacts import register
-from stillhouse.chat import ChatRequest, Chunk
-from stillhouse.errors import ContextLengthError, OverloadedError, StreamBrokenError, UpstreamError, UsageError
-from stillhouse.models import student as student_module
+from stillhouse.chat import ChatRequest
+from stillhouse.errors import ContextLengthError, OverloadedError, UpstreamError, UsageError
 from stillhouse.models.student import StudentModel
-from stillhouse.models.student_process import end
-from tests.students.tiny import tiny_spec, write_tokenizer
-
-LONG = 200
-"""Tokens of an answer that is still under way when something happens to it."""
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An artifact of a decoder with random weights that never says its end token."""
-    from stillhouse.students.causal import CausalStudent
-
-    root = tmp_path_factory.mktemp("student")
-    spec = tiny_spec(write_tokenizer(root / "tokenizer"), initializer_range=0.3, tie_word_embeddings=False)
-    student = CausalStudent.build(spec, seed=3)
-    student.network.get_output_embeddings().weight.data[student.eos_id] = 0.0
-    student.save(root / "trained")
-    artifact = register(root / "trained", root / "artifacts", kind="causal", parameters=student.parameters)
-    return root / "artifacts" / artifact.id
+from tests.models.asking import ask, content_of
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -47,31 +24,6 @@ async def model(folder: Path) -> AsyncIterator[StudentModel]:
     yield model
     await model.close()
 
-
-def ask(text: str = "hello", **parameters: Any) -> ChatRequest:
-    return ChatRequest.build("alias", [{"role": "user", "content": text}], **{"temperature": 0, "max_tokens": 8, **parameters})
-
-
-def content_of(chunks: list[Chunk]) -> str:
-    bodies = [chunk.body for chunk in chunks if chunk.body is not None]
-    return "".join(choice["delta"].get("content") or "" for body in bodies for choice in body["choices"])
-
-
-def gone(pid: int) -> bool:
-    """Whether the process has ended (a zombie that nobody has reaped has)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
-
-
-async def until(condition: Any, seconds: float = 60.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
-# -- answers ---------------------------------------------------------------------------------------------------------------
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -129,9 +81,6 @@ async def test_text_parts_are_read_as_text(model: StudentModel) -> None:
     assert (await model.complete(parts)).text == (await model.complete(ask("hello", max_tokens=None))).text
 
 
-# -- refusals --------------------------------------------------------------------------------------------------------------
-
-
 async def test_a_prompt_beyond_the_context_is_an_error_with_openais_code(model: StudentModel) -> None:
     with pytest.raises(ContextLengthError, match="256") as caught:
         await model.complete(ask("x" * 300))
@@ -187,148 +136,6 @@ async def test_more_choices_than_ever_fit_are_no_overload(folder: Path) -> None:
     with pytest.raises(UsageError, match="n = 4.* at most 3"):
         await model.complete(ask(n=4))
     await model.close()
-
-
-# -- leaving and dying -----------------------------------------------------------------------------------------------------
-
-
-async def test_readers_who_leave_free_their_slots(folder: Path) -> None:
-    model = StudentModel(folder, model_id="student-1", queue=0, batch=2, threads=1)
-    try:
-        for _ in range(60):
-            stream = model.stream(ask(max_tokens=LONG))
-            await anext(stream)
-            await stream.aclose()  # type: ignore[attr-defined]
-            waiting = asyncio.create_task(model.complete(ask(max_tokens=LONG)))
-            await asyncio.sleep(0)
-            waiting.cancel()
-            await asyncio.gather(waiting, return_exceptions=True)
-        await model.check()
-        assert len((await model.complete(ask(n=2))).choices) == 2
-    finally:
-        await model.close()
-
-
-async def test_a_child_killed_midway_breaks_the_stream_and_the_next_request_is_answered(folder: Path) -> None:
-    model = StudentModel(folder, model_id="student-1", threads=1)
-    try:
-        await model.warm()
-        first = model.pid
-        assert first is not None
-        stream = model.stream(ask(max_tokens=LONG))
-        await anext(stream)
-        os.kill(first, signal.SIGKILL)
-        with pytest.raises(StreamBrokenError, match="died") as caught:
-            async for _ in stream:
-                pass
-        assert caught.value.status == 503
-        assert (await model.complete(ask())).text
-        assert model.pid not in (None, first)
-    finally:
-        await model.close()
-
-
-async def test_a_child_killed_under_a_plain_request_answers_503(folder: Path) -> None:
-    model = StudentModel(folder, model_id="student-1", threads=1)
-    try:
-        await model.warm()
-        assert model.pid is not None
-        os.kill(model.pid, signal.SIGSTOP)
-        waiting = asyncio.create_task(model.complete(ask()))
-        await asyncio.sleep(0)
-        os.kill(model.pid, signal.SIGKILL)
-        with pytest.raises(UpstreamError) as caught:
-            await waiting
-        assert caught.value.status == 503
-        assert caught.value.headers["retry-after"] == "1"
-    finally:
-        await model.close()
-
-
-async def test_a_request_while_a_dead_child_is_reaped_starts_no_second_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[asyncio.subprocess.Process] = []
-    create, reap = asyncio.create_subprocess_exec, asyncio.Event()
-
-    async def recorded(*command: Any, **options: Any) -> asyncio.subprocess.Process:
-        started.append(await create(*command, **options))
-        return started[-1]
-
-    async def slow(process: asyncio.subprocess.Process) -> None:
-        await reap.wait()
-        await end(process)
-
-    monkeypatch.setattr(asyncio, "create_subprocess_exec", recorded)
-    monkeypatch.setattr(student_module, "end", slow)
-    model = StudentModel(folder, model_id="student-1", threads=1)
-    try:
-        await model.warm()
-        assert model.pid is not None
-        os.kill(model.pid, signal.SIGKILL)
-        await until(lambda: model.pid is None)
-        waiting = asyncio.create_task(model.complete(ask()))
-        await asyncio.sleep(0)
-        reap.set()
-        assert (await waiting).text
-        await model.warm()
-        assert len(started) == 2
-    finally:
-        await model.close()
-        for process in started[2:]:
-            await end(process)
-
-
-async def test_a_folder_that_was_tampered_with_is_not_served(folder: Path, tmp_path: Path) -> None:
-    import shutil
-
-    copy = tmp_path / "copy"
-    shutil.copytree(folder, copy)
-    with (copy / "tokenizer.json").open("a") as file:
-        file.write(" ")
-    model = StudentModel(copy, model_id="student-1")
-    try:
-        with pytest.raises(UpstreamError, match=r"tokenizer.json was changed") as caught:
-            await model.complete(ask())
-        assert caught.value.status == 503
-    finally:
-        await model.close()
-
-
-async def test_closing_reaps_the_child(folder: Path) -> None:
-    model = StudentModel(folder, model_id="student-1", threads=1)
-    await model.warm()
-    pid = model.pid
-    assert pid is not None
-    await model.close()
-    assert not Path(f"/proc/{pid}").exists()
-    with pytest.raises(UpstreamError, match="closed"):
-        await model.complete(ask())
-
-
-PARENT = """
-import asyncio, sys
-from pathlib import Path
-from stillhouse.models.student import StudentModel
-
-async def main():
-    model = StudentModel(Path(sys.argv[1]), model_id="x", threads=1)
-    await model.warm()
-    print(model.pid, flush=True)
-    await asyncio.Event().wait()
-
-asyncio.run(main())
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-async def test_the_child_dies_with_a_parent_that_is_killed(folder: Path) -> None:
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(folder)], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    with parent:
-        child = int(parent.stdout.readline())
-        assert not gone(child)
-        parent.kill()
-        parent.wait()
-    await until(lambda: gone(child))
 
 
 async def test_a_classifier_is_served_by_the_same_process(tmp_path: Path) -> None:

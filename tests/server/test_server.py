@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from stillhouse import server as server_module
-from stillhouse.completion import Completion, CompletionQuery, State
+from stillhouse.completion import STATES, Completion, CompletionQuery
 from stillhouse.errors import UsageError
 from stillhouse.server import Protocol, bind, url_of
 from stillhouse.settings import Settings
@@ -28,7 +28,6 @@ from stillhouse.stores.opening import open_store
 from tests.fakes.server import LiveServer, add_upstream
 from tests.fakes.upstream import FakeUpstream
 
-EVERY: tuple[State, ...] = ("started", "complete", "truncated", "malformed", "interrupted", "failed")
 ASKED: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "store": True}
 
 
@@ -48,7 +47,7 @@ def live(tmp_path: Path, upstream: FakeUpstream) -> Iterator[LiveServer]:
 def rows(live: LiveServer) -> list[Completion]:
     store = open_store(Settings(data_dir=live.data_dir))
     try:
-        return store.completions(CompletionQuery(states=EVERY, limit=100)).items
+        return store.completions(CompletionQuery(states=STATES, limit=100)).items
     finally:
         store.close()
 

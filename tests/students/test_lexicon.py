@@ -12,12 +12,7 @@ from stillhouse.students.base import WordTable
 from stillhouse.students.encoder import EncoderStudent
 from stillhouse.students.lexicon import words_alike
 from stillhouse.students.static import StaticStudent
-from tests.students.tiny_encoders import COMPACT, PARTS, spec, write_wordpieces
-
-
-@pytest.fixture
-def tokenizer(tmp_path: Path) -> Path:
-    return write_wordpieces(tmp_path / "tokenizer")
+from tests.students.tiny_encoders import COMPACT, PARTS, spec
 
 
 def test_words_are_whole_and_like_those_of_the_nearest_rows(tokenizer: Path) -> None:

@@ -14,17 +14,10 @@ from stillhouse.students.networks.table import side_by_side
 from stillhouse.students.static import StaticStudent
 from stillhouse.tensors import Wanted
 from stillhouse.weights import count_parameters
-from tests.students.tiny_encoders import COMPACT, example, spec, write_wordpieces
+from tests.students.tiny_encoders import COMPACT, example, spec
 
 LABELS = ["animal", "fruit"]
 CHATS = [[{"role": "user", "content": text}] for text in ("the red cat", "two pears", "not a dog, but an apple", "")]
-
-
-@pytest.fixture
-def tokenizer(tmp_path: Path) -> Path:
-    return write_wordpieces(tmp_path / "tokenizer")
-
-
 WIDE = {"window": 3, "filters": 6, "pooling": "mean_max"}
 DEEP = {**WIDE, "blocks": 2, "block_size": 12}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
@@ -12,8 +13,10 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
+from stillhouse.chat import Message
 from stillhouse.dataset import Example
 from stillhouse.recipe import Student
+from stillhouse.students.encoder import EncoderStudent
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -50,6 +53,16 @@ COMPACT: dict[str, Any] = {
     "num_attention_heads": 2,
     "intermediate_size": 64,
 }
+DISTILBERT = {"model_type": "distilbert", "dim": 32, "hidden_dim": 64, "n_layers": 2, "n_heads": 2, "max_position_embeddings": 64}
+ROBERTA = {**BERT, "model_type": "roberta"}
+SHAPES: dict[str, dict[str, Any]] = {
+    "bert cls": {**BERT, "pooling": "cls"},
+    "bert mean": {**BERT, "pooling": "mean"},
+    "roberta": ROBERTA,
+    "distilbert": DISTILBERT,
+    "compact": COMPACT,
+    "compact pre-norm": {**COMPACT, "norm": "pre"},
+}
 
 
 def spec(tokenizer: Path, kind: str = "encoder", **config: Any) -> Student:
@@ -80,3 +93,27 @@ def kinds_of_things() -> list[Example]:
             text = f"the {colour} {thing}".strip()
             found.append(example(text, label, split="valid" if (i + len(thing)) % 6 == 5 else "train"))
     return found
+
+
+def words() -> list[Example]:
+    """Texts whose every word has a label."""
+    label = {"cat": "THING", "pear": "THING", "red": "COLOUR", "blueish": "COLOUR"}
+    texts = ["the red cat", "blueish pear", "the  cat", "red ?", "pear red the"]
+    return [example(text, " ".join(label.get(word, "O") for word in text.split())) for text in texts]
+
+
+def build(tokenizer: Path, examples: list[Example] | None = None, **config: Any) -> EncoderStudent:
+    """A tiny BERT, or what `config` says, that knows the kinds of things, or `examples`."""
+    config = config if "model_type" in config or "architecture" in config else {**BERT, **config}
+    given = Student(kind="encoder", config=config, tokenizer=str(tokenizer))
+    student = EncoderStudent.build(given, examples=kinds_of_things() if examples is None else examples)
+    student.network.eval()
+    return student
+
+
+def said(text: str) -> list[Message]:
+    return [{"role": "user", "content": text}]
+
+
+def scores(student: EncoderStudent, texts: list[str]) -> torch.Tensor:
+    return torch.cat(student.scores(student.questions([said(text) for text in texts])))

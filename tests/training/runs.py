@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,14 @@ from stillhouse.files import hash_file
 from stillhouse.formats.examples import write_dataset_folder
 from stillhouse.method import BlackBox, Method
 from stillhouse.recipe import Recipe, Teacher, Training
+from stillhouse.students.causal import CausalStudent
 from stillhouse.training import Progress, train
 from tests.students.tiny import tiny_spec, write_tokenizer
 
 torch.set_num_threads(1)
+
+SHORT: dict[str, Any] = {"steps": 6, "checkpoint_every": 3, "accumulate": 2, "dropout": 0.0}
+"""`recipe`'s options for a run that is over soon."""
 
 
 def sums() -> list[Example]:
@@ -31,6 +36,10 @@ def sums() -> list[Example]:
         )
         for a, b in pairs
     ]
+
+
+def question(text: str, answer: str, identifier: str = "q") -> Example:
+    return Example(id=identifier, messages=[{"role": "user", "content": text}], answer=answer)
 
 
 def write_sums(folder: Path, examples: list[Example] | None = None, **lineage: Any) -> Dataset:
@@ -89,3 +98,21 @@ def run(recipe: Recipe, data: Path, work: Path, *, stop_at: int | None = None, *
 
 def weights_hash(work: Path) -> str:
     return hash_file(work / "student" / "model.safetensors")
+
+
+def check_resume(plan: Recipe, data: Path, work: Path, *, stop_at: int = 4, **folders: Any) -> Log:
+    """Stopped in the middle and taken up again, a run ends with the curve and the weights of one in one go, whose log this is."""
+    whole = run(plan, data, work / "whole", **folders)
+    first = run(plan, data, work / "parts", stop_at=stop_at, **folders)
+    second = run(plan, data, work / "parts", **folders)
+    assert {**first.curve, **second.curve} == whole.curve
+    assert weights_hash(work / "parts") == weights_hash(work / "whole")
+    return whole
+
+
+def teacher_folder(root: Path, seed: int = 7, *, letters: str = string.printable) -> Path:
+    """A decoder wider than the students, with random weights and a tokenizer of `letters`; theirs has the same, unless told."""
+    folder = root / f"teacher-{seed}"
+    tokenizer = write_tokenizer(root / "teacher-tokenizer", letters=letters)
+    CausalStudent.build(tiny_spec(tokenizer, hidden_size=48), seed=seed).save(folder)
+    return folder

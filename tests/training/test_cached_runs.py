@@ -13,9 +13,10 @@ from stillhouse.method import Cache, Feature, WhiteBox
 from stillhouse.recipe import Recipe, Teacher
 from stillhouse.signals import caches
 from stillhouse.students.causal import CausalStudent
+from stillhouse.training import train
 from stillhouse.training.logprobs import keep_said
 from tests.students.tiny import tiny_spec, write_tokenizer
-from tests.training.runs import Log, recipe, run, weights_hash, write_sums
+from tests.training.runs import SHORT, Log, check_resume, recipe, run, teacher_folder, weights_hash, write_sums
 
 METHODS = {
     "hidden": WhiteBox(source="cache", temperature=2.0),
@@ -87,3 +88,49 @@ def test_a_run_that_is_stopped_while_its_cache_is_built_resumes(tmp_path: Path, 
     assert not (tmp_path / "parts" / "student").exists()
     assert bench.run("parts").curve == whole.curve
     assert weights_hash(tmp_path / "parts") == weights_hash(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("tier", ["hidden", "top_k", "sampled"])
+def test_a_cached_teacher_is_asked_once_and_resumes_exactly(tmp_path: Path, tier: str) -> None:
+    loss = {"hidden": "forward_kl", "top_k": "top_k", "sampled": "sampled"}[tier]
+    method = WhiteBox(loss=loss, source="cache", cache=Cache.model_validate({"tier": tier, "k": 8}))
+    folders: dict[str, Any] = {"teacher_folder": teacher_folder(tmp_path), "signals_folder": tmp_path / "signals"}
+    write_sums(tmp_path / "data")
+    log = check_resume(recipe(tmp_path, method=method, **SHORT), tmp_path / "data", tmp_path, **folders)
+    assert any("teacher's cache" in message for message in log.messages)
+
+
+def test_a_cache_keeps_the_states_that_features_compare(tmp_path: Path) -> None:
+    method = WhiteBox(source="cache", cache=Cache(states=True), features=(Feature(loss="hidden_states"),))
+    folders: dict[str, Any] = {"teacher_folder": teacher_folder(tmp_path), "signals_folder": tmp_path / "signals"}
+    write_sums(tmp_path / "data")
+    log = check_resume(recipe(tmp_path, method=method, **SHORT), tmp_path / "data", tmp_path, **folders)
+    assert log.curve[6]["train/hidden_states"] > 0
+
+
+def test_a_whole_cache_needs_no_teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_sums(tmp_path / "data")
+    plan = recipe(tmp_path, method=WhiteBox(source="cache"), **SHORT)
+    folders: dict[str, Any] = {"teacher_folder": teacher_folder(tmp_path), "signals_folder": tmp_path / "signals"}
+    first = run(plan, tmp_path / "data", tmp_path / "first", **folders)
+
+    def load(folder: Path) -> None:
+        raise AssertionError("the teacher was loaded")
+
+    monkeypatch.setattr(CausalStudent, "load", load)
+    second = run(plan, tmp_path / "data", tmp_path / "second", **folders)
+    assert second.curve == first.curve
+
+
+def test_a_run_that_is_stopped_while_its_cache_is_built_ends_as_stopped(tmp_path: Path) -> None:
+    write_sums(tmp_path / "data")
+    plan = recipe(tmp_path, method=WhiteBox(source="cache"), **SHORT)
+    folder = train(
+        plan,
+        tmp_path / "data",
+        tmp_path / "work",
+        report=Log(),
+        should_stop=lambda: True,
+        teacher_folder=teacher_folder(tmp_path),
+    )
+    assert folder is None

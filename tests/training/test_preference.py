@@ -21,7 +21,7 @@ from stillhouse.training.objective import Objective, Window
 from stillhouse.training.preference import REFERENCE, Contrastive, DirectPreference, is_pair, paired, with_reference
 from stillhouse.training.teachers.live import LiveTeacher
 from tests.students.tiny import tiny_spec, write_tokenizer
-from tests.training.runs import recipe, run, sums, weights_hash, write_sums
+from tests.training.runs import SHORT, check_resume, recipe, run, sums, teacher_folder, weights_hash, write_sums
 
 torch.set_num_threads(1)
 
@@ -218,3 +218,15 @@ def objective_of(kind: str, folder: Path) -> Objective:
     if kind == "dpo":
         return DirectPreference(DPO)
     return Contrastive(Preference(loss="contrastive", alpha=0.1), LiveTeacher(moved(student_of(folder / "teacher", seed=1), 0.2)))
+
+
+def test_pairs_are_learnt_from_and_resume_exactly(tmp_path: Path) -> None:
+    pairs = [row.model_copy(update={"rejected": "The answer is 99."}) for row in sums()]
+    write_sums(tmp_path / "pairs", pairs)
+    cases: list[tuple[Preference, dict[str, Any]]] = [
+        (Preference(), {}),
+        (Preference(loss="contrastive"), {"teacher_folder": teacher_folder(tmp_path)}),
+    ]
+    for method, folders in cases:
+        plan = recipe(tmp_path, method=method, **SHORT)
+        check_resume(plan, tmp_path / "pairs", tmp_path / method.loss, **folders)

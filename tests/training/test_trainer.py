@@ -12,28 +12,15 @@ from typing import Any
 import pytest
 import torch
 
-from stillhouse.artifacts import load_manifest, write_manifest
+from stillhouse.artifacts import load_manifest
 from stillhouse.dataset import Example
-from stillhouse.errors import PermissionRefusedError, RecipeError, TrainingError
+from stillhouse.errors import RecipeError
 from stillhouse.files import hash_file
 from stillhouse.method import BlackBox, Preference, WhiteBox
-from stillhouse.recipe import Recipe, Teacher
-from stillhouse.students.base import Trainable
+from stillhouse.recipe import Recipe
 from stillhouse.students.causal import CausalStudent
-from stillhouse.tensors import Batch
-from stillhouse.training import checkpoint as checkpoints
-from stillhouse.training import train
-from stillhouse.training.base import Job
-from stillhouse.training.feeds import DatasetFeed
-from stillhouse.training.objective import Objective, Window
-from stillhouse.training.order import Order
-from stillhouse.training.trainer import Trainer
 from tests.students.tiny import tiny_spec, write_tokenizer
-from tests.training.runs import Log, recipe, run, sums, weights_hash, write_sums
-
-
-def question(text: str, answer: str, identifier: str = "q") -> Example:
-    return Example(id=identifier, messages=[{"role": "user", "content": text}], answer=answer)
+from tests.training.runs import SHORT, check_resume, question, recipe, run, sums, teacher_folder, weights_hash, write_sums
 
 
 def test_a_student_learns_what_it_is_shown_and_is_an_artifact(tmp_path: Path) -> None:
@@ -120,13 +107,6 @@ def test_epochs_are_counted_in_windows(tmp_path: Path) -> None:
     assert max(log.curve) == 6
 
 
-@pytest.mark.parametrize("lengths", [{"steps": None}, {"steps": 3, "epochs": 1.0}])
-def test_how_long_is_said_in_one_way(tmp_path: Path, lengths: dict[str, Any]) -> None:
-    write_sums(tmp_path / "data")
-    with pytest.raises(RecipeError, match="steps = 1000, or epochs = 3"):
-        run(recipe(tmp_path, **lengths), tmp_path / "data", tmp_path / "work")
-
-
 def test_micro_batches_of_any_size_give_the_same_student(tmp_path: Path) -> None:
     write_sums(tmp_path / "data")
     curves = [
@@ -172,15 +152,6 @@ def test_a_student_starts_from_its_base(tmp_path: Path) -> None:
         assert torch.allclose(ours, theirs, atol=1e-6), name
 
 
-# -- white-box ---------------------------------------------------------------------------------------------------------------
-
-
-def teacher_folder(root: Path, *, letters: str | None = None, **shape: object) -> Path:
-    tokenizer = write_tokenizer(root / "teacher-tokenizer") if letters is None else write_tokenizer(root / "t", letters=letters)
-    CausalStudent.build(tiny_spec(tokenizer, hidden_size=48, **shape), seed=7).save(root / "teacher")
-    return root / "teacher"
-
-
 def test_a_white_box_student_comes_closer_to_its_teacher(tmp_path: Path) -> None:
     write_sums(tmp_path / "data")
     plan = recipe(tmp_path, steps=30, dropout=0.0, accumulate=1, method=WhiteBox(temperature=2.0, weight=1.0))
@@ -192,111 +163,8 @@ def test_a_white_box_student_comes_closer_to_its_teacher(tmp_path: Path) -> None
 
 def test_a_white_box_run_resumes_exactly(tmp_path: Path) -> None:
     write_sums(tmp_path / "data")
-    plan, teacher = recipe(tmp_path, method=WhiteBox(temperature=2.0)), teacher_folder(tmp_path)
-    whole = run(plan, tmp_path / "data", tmp_path / "whole", teacher_folder=teacher)
-    first = run(plan, tmp_path / "data", tmp_path / "parts", stop_at=5, teacher_folder=teacher)
-    second = run(plan, tmp_path / "data", tmp_path / "parts", teacher_folder=teacher)
-    assert {**first.curve, **second.curve} == whole.curve
-    assert weights_hash(tmp_path / "parts") == weights_hash(tmp_path / "whole")
-
-
-def test_a_teacher_that_cannot_give_the_signal_is_refused_before_any_step(tmp_path: Path) -> None:
-    write_sums(tmp_path / "data")
-    plan = recipe(tmp_path, method=WhiteBox())
-    with pytest.raises(RecipeError, match="black-box"):
-        run(plan, tmp_path / "data", tmp_path / "work")
-    with pytest.raises(RecipeError, match="different tokenizers.*Give the student the teacher's tokenizer"):
-        run(plan, tmp_path / "data", tmp_path / "work", teacher_folder=teacher_folder(tmp_path, letters="abc"))
-    assert not (tmp_path / "work" / "checkpoints").exists()
-
-
-# -- refusals ----------------------------------------------------------------------------------------------------------------
-
-
-def test_terms_that_forbid_training_are_kept_unless_overridden_by_name(tmp_path: Path) -> None:
-    write_sums(tmp_path / "data", may_train={"acme": "no: section 2.c", "other": "yes"})
-    with pytest.raises(PermissionRefusedError, match=r"'acme'.*section 2.c.*allow_training"):
-        run(recipe(tmp_path, steps=1), tmp_path / "data", tmp_path / "work")
-    plan = recipe(tmp_path, steps=1, teacher=Teacher(allow_training=("acme", "other")))
-    run(plan, tmp_path / "data", tmp_path / "work")
-    assert json.loads((tmp_path / "work" / "student" / "artifact.json").read_bytes())["overridden"] == ["acme"]
-
-
-def test_the_terms_behind_a_white_box_teacher_count_like_the_datasets(tmp_path: Path) -> None:
-    write_sums(tmp_path / "data", may_train={"other": "yes"})
-    teacher = teacher_folder(tmp_path)
-    write_manifest(teacher, kind="causal", parameters=1, may_train={"acme": "no: section 2.c", "other": "yes"})
-    plan = recipe(tmp_path, steps=1, method=WhiteBox())
-    with pytest.raises(PermissionRefusedError, match=r"teacher was trained on.*'acme'.*section 2.c.*allow_training"):
-        run(plan, tmp_path / "data", tmp_path / "work", teacher_folder=teacher)
-    plan = plan.model_copy(update={"teacher": Teacher(allow_training=("acme",))})
-    run(plan, tmp_path / "data", tmp_path / "work", teacher_folder=teacher)
-    made = load_manifest(tmp_path / "work" / "student")
-    assert (made.may_train, made.overridden) == ({"acme": "no: section 2.c", "other": "yes"}, ("acme",))
-
-
-def test_an_empty_answer_is_named(tmp_path: Path) -> None:
-    write_sums(tmp_path / "data", [question("1+1", "2", "fine"), question("2+2", "", "empty-one")])
-    with pytest.raises(TrainingError, match="empty-one"):
-        run(recipe(tmp_path), tmp_path / "data", tmp_path / "work")
-
-
-def test_a_long_example_is_named_and_not_cut(tmp_path: Path) -> None:
-    write_sums(tmp_path / "data", [question("1+1", "2" * 50, "long-one")])
-    with pytest.raises(RecipeError, match=r"long-one has 61 tokens.*training.max_tokens = 60.*at least 61"):
-        run(recipe(tmp_path, max_tokens=60), tmp_path / "data", tmp_path / "work")
-    with pytest.raises(RecipeError, match=r"long-one has 311 tokens.*256 positions"):
-        write_sums(tmp_path / "longer", [question("1+1", "2" * 300, "long-one")])
-        run(recipe(tmp_path), tmp_path / "longer", tmp_path / "work")
-
-
-def test_a_dataset_without_train_examples_is_refused(tmp_path: Path) -> None:
-    write_sums(tmp_path / "data", [row for row in sums() if row.split == "valid"])
-    with pytest.raises(RecipeError, match="no train examples"):
-        run(recipe(tmp_path), tmp_path / "data", tmp_path / "work")
-
-
-def base_that_breaks_at_z(root: Path) -> Path:
-    """A model whose embedding of `z` is not a number, as a damaged one could be."""
-    student = CausalStudent.build(tiny_spec(write_tokenizer(root / "tokenizer"), tie_word_embeddings=False))
-    with torch.no_grad():
-        student.network.get_input_embeddings().weight[student.tokenizer.convert_tokens_to_ids("z")] = math.nan
-    student.save(root / "base")
-    return root / "base"
-
-
-def test_a_number_that_is_not_finite_stops_the_run_before_the_step(tmp_path: Path) -> None:
-    base = base_that_breaks_at_z(tmp_path)
-    rows = [question(f"{i}", "yes", f"row-{i}") for i in range(7)] + [question("z", "no", "broken")]
-    write_sums(tmp_path / "data", rows)
-    plan = recipe(tmp_path, batch_size=2, accumulate=1, steps=4, checkpoint_every=1)
-    plan = plan.model_copy(update={"student": plan.student.model_copy(update={"config": {}})})
-    log = Log()
-    with pytest.raises(TrainingError, match=r"The loss of step \d is not a finite number.*broken") as stopped:
-        train(plan, tmp_path / "data", tmp_path / "work", report=log, base_folder=base)
-    assert str(stopped.value).count("row-") == 1, "only the two examples of the batch are named"
-    newest = checkpoints.newest_step(tmp_path / "work" / "checkpoints")
-    assert newest == (max(log.curve) if log.curve else None)
-    assert not (tmp_path / "work" / "student").exists()
-
-
-def test_the_weights_are_untouched_by_a_step_that_was_stopped(tmp_path: Path) -> None:
-    write_tokenizer(tmp_path / "tokenizer")
-    student = CausalStudent.build(tiny_spec(tmp_path / "tokenizer"))
-    order = Order(range(2, 26), batch_size=8, accumulate=3, seed=0, bucket=False)
-    feed = DatasetFeed(student.encode(sums()[:24], max_tokens=64), order)
-    job = Job(recipe(tmp_path), tmp_path, tmp_path / "work", None, None, Log(), lambda: False)
-
-    class Infinite(Objective):
-        def losses(self, student: Trainable, batch: Batch, window: Window) -> dict[str, torch.Tensor]:
-            return {"loss": sum(parameter.sum() for parameter in student.network.parameters()) * torch.tensor(math.inf)}
-
-    before = {name: parameter.detach().clone() for name, parameter in student.network.named_parameters()}
-    with pytest.raises(TrainingError, match="not a finite number"):
-        Trainer(job, student, Infinite(), feed, [], "test").run()
-    for name, parameter in student.network.named_parameters():
-        assert torch.equal(parameter, before[name])
-        assert parameter.grad is None
+    plan = recipe(tmp_path, method=WhiteBox(temperature=2.0))
+    check_resume(plan, tmp_path / "data", tmp_path, stop_at=5, teacher_folder=teacher_folder(tmp_path))
 
 
 def test_listing_what_there_is_and_importing_train_takes_no_torch() -> None:
@@ -306,3 +174,16 @@ def test_listing_what_there_is_and_importing_train_takes_no_torch() -> None:
         "sys.exit(bool({'torch', 'transformers', 'sklearn'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_weights_that_are_frozen_stay_as_they_are(tmp_path: Path) -> None:
+    write_sums(tmp_path / "data")
+    plan = recipe(tmp_path, **{**SHORT, "frozen": ["*embed_tokens*"]})
+    run(plan, tmp_path / "data", tmp_path / "work")
+    begun = CausalStudent.build(plan.student, seed=0).network.get_input_embeddings().weight
+    student = CausalStudent.load(tmp_path / "work" / "student").network
+    assert torch.equal(student.get_input_embeddings().weight, begun)
+    with pytest.raises(RecipeError, match=r"no weight is called 'colour'"):
+        run(recipe(tmp_path, **{**SHORT, "frozen": ["colour"]}), tmp_path / "data", tmp_path / "no")
+    with pytest.raises(RecipeError, match="leaves nothing to train"):
+        run(recipe(tmp_path, **{**SHORT, "frozen": ["*"]}), tmp_path / "data", tmp_path / "none")

@@ -34,7 +34,7 @@ def completion_query(
     any_state: bool = False,
 ) -> CompletionQuery:
     """The filter that the options say. Raises UsageError."""
-    from stillhouse.completion import CompletionQuery
+    from stillhouse.completion import STATES, CompletionQuery
 
     query = CompletionQuery(
         model=model,
@@ -45,8 +45,7 @@ def completion_query(
         text=text,
         tag=tag,
     )
-    states = ("started", "complete", "truncated", "malformed", "interrupted", "failed")
-    return query.model_copy(update={"states": states}) if any_state else query
+    return query.model_copy(update={"states": STATES}) if any_state else query
 
 
 def pairs(values: Sequence[str]) -> dict[str, str]:

@@ -13,18 +13,12 @@ from stillhouse.errors import RecipeError
 from stillhouse.recipe import Initialisation, Student
 from stillhouse.students.encoder import EncoderStudent
 from stillhouse.students.static import StaticStudent
-from tests.students.tiny_encoders import BERT, COMPACT, kinds_of_things, spec, write_wordpieces
+from tests.students.tiny_encoders import BERT, COMPACT, DISTILBERT, kinds_of_things, spec
 
 torch.set_num_threads(1)
 
 SAME = {name: value for name, value in BERT.items() if name != "model_type"}
-DISTILBERT = {"model_type": "distilbert", "dim": 32, "hidden_dim": 64, "n_layers": 2, "n_heads": 2, "max_position_embeddings": 64}
 EXAMPLES = kinds_of_things()
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_wordpieces(tmp_path_factory.mktemp("wordpieces"))
 
 
 def teacher_of(tokenizer: Path, **config: Any) -> EncoderStudent:
