@@ -25,6 +25,7 @@ from typing import Any
 
 import stillhouse.students.base  # before torch, so that its threads wait asleep  # noqa: F401  isort: skip
 from retaining.files import answers
+from teaching.progress import say
 
 from stillhouse.dataset import SPLITS
 from stillhouse.demo.gateway import serving
@@ -117,7 +118,7 @@ class Bench:
             self._recipe(kind),
             self._dataset(name, rows),
             self._work / "runs" / name,
-            report=_say(name),
+            report=say(name),
             base_folder=self._workspace.model_folder(f"package:{BASE}") if kind == "encoder" else None,
         )
         assert folder is not None
@@ -164,15 +165,6 @@ def _without_copies(rows: Rows) -> Rows:
     """In a random order that is always the same; of texts that are alike but for case and spaces, the first."""
     first = {normalise(text): (text, label) for text, label in reversed(rows)}
     return random.Random(0).sample(list(first.values()), len(first))
-
-
-def _say(name: str) -> Any:
-    def say(progress: Any) -> None:
-        if progress.message or progress.step % 50 == 0:
-            loss = progress.metrics.get("train/loss")
-            print(f"{name} {progress.step}/{progress.steps} {loss} {progress.message}", file=sys.stderr, flush=True)
-
-    return say
 
 
 def measured(bench: Bench) -> dict[str, Any]:

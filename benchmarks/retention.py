@@ -6,10 +6,11 @@
 
 Teacher: recipes/encoder.toml. Students: ngrams.toml, three_layers.toml, static.toml, linear.toml, each as it is.
 `tiny-gold` and `tiny-hard` are ngrams.toml's student without distillation: the same start, texts, order and steps, with
-cross-entropy on the labels of the texts that the made ones come from (`gold`), or on the teacher's labels (`hard`). Each seed
-has a teacher, made texts and students of its own. What is done already lies in the work folder: a run that was cut off goes on, a
-second call only prints and measures speeds again (512 texts in batches of 32 on 2 threads, tokenising included; the machine
-should have nothing else to do).
+cross-entropy on the labels of the texts that the made ones come from (`gold`), or on the teacher's labels (`hard`).
+`plain-gold` and `plain-hard` begin with the same weights, too, and their table does not go on reading the teacher: nothing of a
+teacher is left in their training. Each seed has a teacher, made texts and students of its own. What is done already lies in the
+work folder: a run that was cut off goes on, a second call only prints and measures speeds again (512 texts in batches of 32 on 2
+threads, tokenising included; the machine should have nothing else to do).
 """
 
 from __future__ import annotations

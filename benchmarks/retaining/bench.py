@@ -8,9 +8,11 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from teaching.progress import say
 
 from retaining.files import answers, files_of, relabelled
 from stillhouse.artifacts import load_manifest
@@ -41,6 +43,8 @@ class Model(NamedTuple):
     recipe: str
     labels: str | None = None
     """Instead of distillation: cross-entropy on these labels of the same texts."""
+    plain: bool = False
+    """Begins with the same weights, and its table does not go on reading the teacher: nothing of one is left in its training."""
 
 
 MODELS = {
@@ -49,10 +53,13 @@ MODELS = {
     TINY: Model("ngrams.toml"),
     "tiny-gold": Model("ngrams.toml", "gold"),
     "tiny-hard": Model("ngrams.toml", "hard"),
+    "plain-gold": Model("ngrams.toml", "gold", plain=True),
+    "plain-hard": Model("ngrams.toml", "hard", plain=True),
     "three_layers": Model("three_layers.toml"),
     "static": Model("static.toml"),
 }
-CONTROLS = ("tiny-gold", "tiny-hard")
+CONTROLS = {"over_control": ("tiny-gold", "tiny-hard"), "over_plain": ("plain-gold", "plain-hard")}
+"""What the student is compared with: by the labels alone, the table reading the teacher on, or not."""
 
 
 class Bench:
@@ -122,7 +129,7 @@ class Bench:
             wanted,
             data,
             self._work / "runs" / self._key(task, name, seed),
-            report=_say(f"{task} {name} {seed}"),
+            report=say(f"{task} {name} {seed}"),
             teacher_folder=teacher,
             base_folder=None if wanted.student.base is None else self._workspace.model_folder(wanted.student.base),
             signals_folder=self._workspace.settings.signals,
@@ -141,8 +148,10 @@ class Bench:
             "epochs": epochs and epochs * factor,
         }
         augment = said.data.augment and said.data.augment.model_copy(update={"seed": self._teacher_of(seed)})
+        init = said.student.init and said.student.init.model_copy(update={"embeddings": "outputs"} if model.plain else {})
         return said.model_copy(
             update={
+                "student": said.student.model_copy(update={"init": init}),
                 "training": said.training.model_copy(update=training),
                 "data": said.data.model_copy(update={"augment": augment}),
                 "method": said.method if model.labels is None else BlackBox(),
@@ -205,12 +214,3 @@ class Bench:
 
 def _short(*parts: str) -> str:
     return fingerprint(*(part.encode() for part in parts)).removeprefix("sha256:")[:16]
-
-
-def _say(name: str) -> Callable[[Any], None]:
-    def say(progress: Any) -> None:
-        if progress.message or progress.step % 100 == 0:
-            loss = progress.metrics.get("train/loss")
-            print(f"{name} {progress.step}/{progress.steps} {loss} {progress.message}", file=sys.stderr, flush=True)
-
-    return say

@@ -18,7 +18,8 @@ def summarised(rows: Sequence[dict[str, Any]], speeds: dict[str, dict[str, float
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     by_task = {task: {name: _figures(rows, task, name, speeds.get(task, {})) for name in models} for task in tasks}
     overall = {name: _overall([by_task[task][name] for task in tasks]) for name in models if TEACHER in models}
-    return {"tasks": by_task, "overall": overall, "over_control": _over_control(rows, tasks)}
+    over = {name: _over(rows, tasks, controls) for name, controls in CONTROLS.items()}
+    return {"tasks": by_task, "overall": overall, **over}
 
 
 def _figures(rows: Sequence[dict[str, Any]], task: str, name: str, speeds: dict[str, float]) -> dict[str, Any]:
@@ -49,13 +50,13 @@ def _overall(of_tasks: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"mean_retention": statistics.mean(means), "worst_task": min(means), "worst_run": worst_run, **least}
 
 
-def _over_control(rows: Sequence[dict[str, Any]], tasks: Sequence[str]) -> dict[str, Any]:
-    """Task -> accuracy of the student less that of its better control, with a 95 % interval; `mean`: over the tasks."""
+def _over(rows: Sequence[dict[str, Any]], tasks: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
+    """Task -> accuracy of the student less that of the better of these, with a 95 % interval; `mean`: over the tasks."""
     found: dict[str, Any] = {}
     draws = []
     for task in tasks:
         ours = _of(rows, task, TINY)
-        controls = {name: control for name in CONTROLS if len(control := _of(rows, task, name)) == len(ours) > 0}
+        controls = {name: control for name in names if len(control := _of(rows, task, name)) == len(ours) > 0}
         if not controls:
             return {}
         best = max(controls, key=lambda name: statistics.mean(row["accuracy"] for row in controls[name]))
@@ -108,9 +109,11 @@ def table(summary: dict[str, Any]) -> str:
             f"{name}: keeps {figures['mean_retention']:.1%} (worst task {figures['worst_task']:.1%}, worst run "
             f"{figures['worst_run']:.1%}); {_times(figures['smaller'])} smaller, {_times(figures['faster'])} faster"
         )
-    for task, each in summary["over_control"].items():
-        which = f" ({each['control']})" if "control" in each else ""
-        lines.append(f"tiny - better control{which}, {task}: {each['value']:+.1%} ({each['low']:+.1%} to {each['high']:+.1%})")
+    for name in CONTROLS:
+        for task, each in summary[name].items():
+            which = f" ({each['control']})" if "control" in each else ""
+            said = f"{each['value']:+.1%} ({each['low']:+.1%} to {each['high']:+.1%})"
+            lines.append(f"tiny {name.replace('_', ' the better ')}{which}, {task}: {said}")
     return "\n".join(lines)
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 
 def say(name: str) -> Callable[[Any], None]:
-    """For `train`: every hundredth step, on stderr."""
+    """For `train`: every message and every hundredth step."""
 
     def told(progress: Any) -> None:
-        if progress.step % 100 == 0:
-            print(f"{name} {progress.step}/{progress.steps} {progress.metrics.get('train/loss')}", file=sys.stderr, flush=True)
+        if progress.message or progress.step % 100 == 0:
+            loss = progress.metrics.get("train/loss")
+            print(f"{name} {progress.step}/{progress.steps} {loss} {progress.message}", file=sys.stderr, flush=True)
 
     return told
