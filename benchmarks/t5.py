@@ -40,6 +40,7 @@ PIECES = 512
 METHODS: dict[str, tuple[str, ...]] = {
     "cross-entropy": ('method={"kind"="black-box"}',),
     "forward KL + cross-entropy": (),
+    "forward KL + cross-entropy, T = 1": ("method.temperature=1.0",),
 }
 
 
