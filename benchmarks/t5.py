@@ -1,6 +1,6 @@
 """T5 teacher -> smaller T5: cross-entropy on the teacher's text against forward KL + cross-entropy at a temperature, equal steps.
 
-    python benchmarks/t5.py [--sizes 32,48,64] [--seeds 3] [--steps 600] [--teacher-steps 1500] [--work work-t5] [--json]
+    python benchmarks/t5.py [--sizes 32,64] [--seeds 3] [--steps 800] [--teacher-steps 2500] [--work work-t5] [--json]
 
 A T5 is trained from scratch on coins that people flip or leave (stillhouse.tasks), in pieces of its own. It answers questions
 about names it never saw, one sampled rationale each; students of several widths learn from these, by recipes/t5.toml and by the
@@ -66,11 +66,11 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", default="32,48,64", help="widths of the students")
+    parser.add_argument("--sizes", default="32,64", help="widths of the students")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--examples", type=int, default=2000, help="that the teacher answers for the students")
-    parser.add_argument("--teacher-steps", type=int, default=1500)
+    parser.add_argument("--teacher-steps", type=int, default=2500)
     parser.add_argument("--teacher-examples", type=int, default=10_000)
     parser.add_argument("--work", default="work-t5")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
