@@ -22,6 +22,7 @@ from typing import Any
 
 from teaching.progress import say
 from teaching.results import Results
+from teaching.tokenizer import write_tokenizer
 
 from stillhouse.dataset import Example
 from stillhouse.formats.examples import write_dataset_folder
@@ -96,7 +97,7 @@ def main() -> int:
     names = _names(options.methods)
     for seed in range(options.seeds):
         for name in names:
-            if not known.has(name, seed):
+            if known.find(method=name, seed=seed) is None:
                 known.add(_trial(name, seed, work, data, tokenizer, teacher, options))
                 print(f"{name}, seed {seed}: {known.rows[-1]}", file=sys.stderr, flush=True)
     summary = _summary([row for row in known.rows if row["method"] in names and row["seed"] < options.seeds])
@@ -148,17 +149,10 @@ def _dataset(work: Path, count: int) -> Path:
 
 def _tokenizer(work: Path) -> Path:
     folder = work / "tokenizer"
-    if not folder.exists():
-        from tokenizers import ByteLevelBPETokenizer
-        from transformers import PreTrainedTokenizerFast
-
-        pieces = ByteLevelBPETokenizer()
-        texts = (f"{question}\n{answer}" for question, answer in _solutions("train"))
-        pieces.train_from_iterator(texts, vocab_size=PIECES, special_tokens=["<eos>", "<pad>"], show_progress=False)
-        fast = PreTrainedTokenizerFast(tokenizer_object=pieces._tokenizer, eos_token="<eos>", pad_token="<pad>")
-        fast.chat_template = TEMPLATE
-        fast.save_pretrained(folder)
-    return folder
+    if folder.exists():
+        return folder
+    texts = (f"{question}\n{answer}" for question, answer in _solutions("train"))
+    return write_tokenizer(folder, texts, PIECES, {"eos_token": "<eos>", "pad_token": "<pad>"}, TEMPLATE)
 
 
 def _recipe(shape: dict[str, Any], tokenizer: Path, training: dict[str, Any], **parts: Any) -> Recipe:

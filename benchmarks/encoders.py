@@ -40,7 +40,7 @@ def main() -> int:
     names = list({"headline": HEADLINE, "all": METHODS}.get(options.methods, options.methods.split(";")))
     for seed in range(options.seeds):
         for name in names:
-            if not known.has(name, seed):
+            if known.find(method=name, seed=seed) is None:
                 known.add(bench.trial(name, seed))
                 print(f"{name}, seed {seed}: {known.rows[-1]}", file=sys.stderr, flush=True)
     teacher = {"method": "teacher", "seed": 0, **measure(bench.teacher(), bench.teacher(), bench.data()), "seconds": 0.0}

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from teaching.progress import say
+from teaching.tokenizer import write_tokenizer
 
 from stillhouse.answers import final_answer
 from stillhouse.artifacts import load_manifest
@@ -82,17 +83,10 @@ def _options() -> argparse.Namespace:
 
 
 def _tokenizer(folder: Path, gold: Path) -> Path:
-    """Pieces of bytes, of the gold text."""
-    if not folder.exists():
-        from tokenizers import ByteLevelBPETokenizer
-        from transformers import PreTrainedTokenizerFast
-
-        texts = [f"{example.messages[-1]['content']} {example.answer}" for example in read_examples(gold, "train")]
-        pieces = ByteLevelBPETokenizer()
-        pieces.train_from_iterator(texts, vocab_size=PIECES, special_tokens=["<pad>", "<eos>", "<unk>"], show_progress=False)
-        names = {"pad_token": "<pad>", "eos_token": "<eos>", "unk_token": "<unk>"}
-        PreTrainedTokenizerFast(tokenizer_object=pieces._tokenizer, **names).save_pretrained(folder)
-    return folder
+    if folder.exists():
+        return folder
+    texts = [f"{example.messages[-1]['content']} {example.answer}" for example in read_examples(gold, "train")]
+    return write_tokenizer(folder, texts, PIECES, {"pad_token": "<pad>", "eos_token": "<eos>", "unk_token": "<unk>"})
 
 
 def _questions(pool: str, count: int, split: Any) -> list[Example]:

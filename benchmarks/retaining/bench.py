@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import statistics
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from teaching.progress import say
+from teaching.results import Results
 
 from retaining.files import answers, files_of, relabelled
 from stillhouse.artifacts import load_manifest
@@ -69,17 +69,14 @@ class Bench:
         self._work, self._options = work.absolute(), options
         self._work.mkdir(parents=True, exist_ok=True)
         self._workspace = Workspace(Settings(data_dir=self._work / "home"))
-        self._results = self._work / "results.jsonl"
-        lines = self._results.read_text().splitlines(keepends=True) if self._results.exists() else []
-        self._known = [json.loads(line) for line in lines if line.endswith("\n")]  # a line that was cut off is measured again
+        self._known = Results(self._work / "results.jsonl")
         self._datasets: dict[str, Any] = {}
 
     def measured(self, task: str, name: str, seed: int) -> dict[str, Any]:
         """The model's answers to the texts it is tested on, a line of results.jsonl; a teacher stands for each of its seeds."""
         own = self._teacher_of(seed) if name == TEACHER else seed
         key = self._key(task, name, own)
-        found = [row for row in self._known if row["key"] == key]
-        return {**(found[-1] if found else self._measure(task, name, own, key)), "seed": seed}
+        return {**(self._known.find(key=key) or self._measure(task, name, own, key)), "seed": seed}
 
     def speeds(self, task: str, names: Sequence[str]) -> dict[str, float]:
         """Model -> texts a second, of the first seed's."""
@@ -112,9 +109,7 @@ class Bench:
             "seconds": round(seconds, 1),
             "right": "".join("01"[each] for each in right),
         }
-        with self._results.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        self._known.append(row)
+        self._known.add(row)
         return row
 
     def _trained(self, task: str, name: str, seed: int) -> Path:

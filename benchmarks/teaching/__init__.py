@@ -1,1 +1,1 @@
-"""What the benchmarks of ways of teaching, `encoders.py` and `decoders.py`, are made of."""
+"""What benchmarks that teach students share: progress, results, tokenizers; and the parts of `encoders.py`."""

@@ -8,16 +8,22 @@ from typing import Any
 
 
 class Results:
-    """One line of JSON a trained student."""
+    """One line of JSON a trained model. A line that was cut off is taken away, and measured again."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        text = path.read_bytes() if path.exists() else b""
+        whole = text[: text.rfind(b"\n") + 1]
+        if whole != text:
+            path.write_bytes(whole)
+        self.rows: list[dict[str, Any]] = [json.loads(line) for line in whole.splitlines()]
 
-    def has(self, method: str, seed: int) -> bool:
-        return any(row["method"] == method and row["seed"] == seed for row in self.rows)
+    def find(self, **said: Any) -> dict[str, Any] | None:
+        """The last row whose fields are these."""
+        return next((row for row in reversed(self.rows) if said.items() <= row.items()), None)
 
     def add(self, row: dict[str, Any]) -> None:
+        """Behind the others, at once on disk."""
         self.rows.append(row)
-        with self._path.open("a") as file:
+        with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")

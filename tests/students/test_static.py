@@ -79,6 +79,11 @@ def test_a_folded_table_begins_as_the_outputs(tokenizer: Path) -> None:
     tokens_BT = torch.tensor([[4, 5, 4, 0], [7, 4, 1, 1]])
     torch.testing.assert_close(folded.network.rows(tokens_BT), plain.network.rows(tokens_BT))
     assert folded.parameters == plain.parameters
+    folded_rest, plain_rest = (
+        {name: weight for name, weight in student.network.state_dict().items() if not name.startswith("rows.")}
+        for student in (folded, plain)
+    )
+    torch.testing.assert_close(folded_rest, plain_rest, rtol=0, atol=0)
 
 
 def test_a_folded_table_learns_of_tokens_that_no_text_has(tokenizer: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Ways to answer a chat request: the table of kinds. One ChatModel a file, its parts beside it; none imports another."""
+"""Ways to answer a chat request: the table of kinds. One ChatModel a file, its parts beside it; no ChatModel imports another."""
 
 from __future__ import annotations
 
