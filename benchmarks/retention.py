@@ -4,7 +4,7 @@
     python benchmarks/retention.py --dev          # to tune by: 15 % of the train files are held out, the test files not opened
     python benchmarks/retention.py --dev --rows 300 --steps-factor 0.02 --seeds 1       # whether everything runs, in minutes
 
-Teacher: recipes/encoder.toml. Students: ngrams.toml, three_layers.toml, static.toml, linear.toml, each as it is.
+Teacher: recipes/encoder.toml. Students: ngrams.toml, four_layers.toml, static.toml, linear.toml, each as it is.
 `tiny-gold` and `tiny-hard` are ngrams.toml's student without distillation: the same start, texts, order and steps, with
 cross-entropy on the labels of the texts that the made ones come from (`gold`), or on the teacher's labels (`hard`).
 `plain-gold` and `plain-hard` begin with the same weights, too, and their table does not go on reading the teacher: nothing of a

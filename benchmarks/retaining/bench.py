@@ -55,11 +55,24 @@ MODELS = {
     "tiny-hard": Model("ngrams.toml", "hard"),
     "plain-gold": Model("ngrams.toml", "gold", plain=True),
     "plain-hard": Model("ngrams.toml", "hard", plain=True),
-    "three_layers": Model("three_layers.toml"),
+    "four_layers": Model("four_layers.toml"),
     "static": Model("static.toml"),
 }
-CONTROLS = {"over_control": ("tiny-gold", "tiny-hard"), "over_plain": ("plain-gold", "plain-hard")}
-"""What the student is compared with: by the labels alone, the table reading the teacher on, or not."""
+
+
+class Comparison(NamedTuple):
+    """A model, and the others of which the better one is what it is compared with."""
+
+    model: str
+    others: tuple[str, ...]
+
+
+COMPARISONS = {
+    "over_control": Comparison(TINY, ("tiny-gold", "tiny-hard")),
+    "over_plain": Comparison(TINY, ("plain-gold", "plain-hard")),
+    "over_linear": Comparison("static", ("linear",)),
+}
+"""The student and itself by the labels alone, its table reading the teacher on, or not; a table of tokens and TF-IDF."""
 
 
 class Bench:

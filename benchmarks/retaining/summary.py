@@ -1,4 +1,4 @@
-"""What came out: by task and model, over the tasks, and the student against its better control."""
+"""What came out: by task and model, over the tasks, and each comparison with the better of some others."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from retaining.bench import CONTROLS, TEACHER, TINY
+from retaining.bench import COMPARISONS, TEACHER, Comparison
 
 RESAMPLES = 4000
 
 
 def summarised(rows: Sequence[dict[str, Any]], speeds: dict[str, dict[str, float]], models: Sequence[str]) -> dict[str, Any]:
-    """By task and model; over the tasks; the student against its better control."""
+    """By task and model; over the tasks; and the comparisons."""
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     by_task = {task: {name: _figures(rows, task, name, speeds.get(task, {})) for name in models} for task in tasks}
     overall = {name: _overall([by_task[task][name] for task in tasks]) for name in models if TEACHER in models}
-    over = {name: _over(rows, tasks, controls) for name, controls in CONTROLS.items()}
+    over = {name: _over(rows, tasks, comparison) for name, comparison in COMPARISONS.items()}
     return {"tasks": by_task, "overall": overall, **over}
 
 
@@ -50,19 +50,19 @@ def _overall(of_tasks: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"mean_retention": statistics.mean(means), "worst_task": min(means), "worst_run": worst_run, **least}
 
 
-def _over(rows: Sequence[dict[str, Any]], tasks: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
-    """Task -> accuracy of the student less that of the better of these, with a 95 % interval; `mean`: over the tasks."""
+def _over(rows: Sequence[dict[str, Any]], tasks: Sequence[str], comparison: Comparison) -> dict[str, Any]:
+    """Task -> accuracy of the model less that of the better other, with a 95 % interval; `mean`: over the tasks."""
     found: dict[str, Any] = {}
     draws = []
     for task in tasks:
-        ours = _of(rows, task, TINY)
-        controls = {name: control for name in names if len(control := _of(rows, task, name)) == len(ours) > 0}
-        if not controls:
+        ours = _of(rows, task, comparison.model)
+        others = {name: other for name in comparison.others if len(other := _of(rows, task, name)) == len(ours) > 0}
+        if not others:
             return {}
-        best = max(controls, key=lambda name: statistics.mean(row["accuracy"] for row in controls[name]))
-        difference_SE = _right(ours) - _right(controls[best])
+        best = max(others, key=lambda name: statistics.mean(row["accuracy"] for row in others[name]))
+        difference_SE = _right(ours) - _right(others[best])
         draws.append(resampled(difference_SE))
-        found[task] = {"control": best, **_interval(float(difference_SE.mean()), draws[-1])}
+        found[task] = {"other": best, **_interval(float(difference_SE.mean()), draws[-1])}
     value = statistics.mean(found[task]["value"] for task in tasks)
     return {**found, "mean": _interval(value, np.mean(draws, axis=0))}
 
@@ -109,11 +109,11 @@ def table(summary: dict[str, Any]) -> str:
             f"{name}: keeps {figures['mean_retention']:.1%} (worst task {figures['worst_task']:.1%}, worst run "
             f"{figures['worst_run']:.1%}); {_times(figures['smaller'])} smaller, {_times(figures['faster'])} faster"
         )
-    for name in CONTROLS:
+    for name, comparison in COMPARISONS.items():
         for task, each in summary[name].items():
-            which = f" ({each['control']})" if "control" in each else ""
+            other = each.get("other", "the better of " + ", ".join(comparison.others))
             said = f"{each['value']:+.1%} ({each['low']:+.1%} to {each['high']:+.1%})"
-            lines.append(f"tiny {name.replace('_', ' the better ')}{which}, {task}: {said}")
+            lines.append(f"{comparison.model} over {other}, {task}: {said}")
     return "\n".join(lines)
 
 

@@ -19,7 +19,7 @@ from stillhouse.tensors import Head
 
 TILE_BYTES = {"cpu": 32 << 20, "cuda": 64 << 20}
 """Scores of a tile, by device."""
-FEWEST_ROWS = 64
+FEWEST_ROWS = 96
 """Of a tile, however large the vocabulary: with fewer, the products wait for the weights to be read."""
 BLOCK_BYTES = 512 << 10
 """Scores of a block, for each thread."""

@@ -49,6 +49,11 @@ class LabelSet(Record):
             start += len(labels)
         raise KeyError(task)
 
+    def own(self, task: str) -> tuple[tuple[str, ...], range]:
+        """What an answer to `task` is chosen from, and the places of its scores; all where tasks have no heads of their own."""
+        task = task if self.several else ""
+        return self.by_task[task], self.span(task)
+
 
 def gathered(answers: Iterable[tuple[str, str]]) -> LabelSet:
     """The labels that occur, sorted; `answers` are (task, label). Raises RecipeError where a task has fewer than two."""

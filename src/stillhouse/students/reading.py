@@ -228,7 +228,8 @@ class ReadingStudent:
 
     def answer(self, chats: Sequence[Sequence[Message]], *, max_tokens: int = 256) -> list[str]:
         """The likeliest label of each chat, whole whatever `max_tokens`; a number; or one label a word, spaces between them."""
-        return [verdict.text for verdict in self.verdicts(self.questions(chats))]
+        rows = self.questions(chats)
+        return [self._said(row, scores_MV)[0] for row, scores_MV in zip(rows, self.scores(rows), strict=True)]
 
     def probabilities(self, chats: Sequence[Sequence[Message]]) -> list[dict[str, float]]:
         """Label -> probability, for each chat; each sums to 1. Raises UsageError for a student that labels no whole texts."""
@@ -268,16 +269,24 @@ class ReadingStudent:
         return Encoded("", read.tokens, len(read.tokens), 1.0, targets, read.segments, read.places, task)
 
     def _verdict(self, row: Encoded, scores_MV: Tensor) -> Verdict:
-        labels = self.card.labels
+        text, chosen = self._said(row, scores_MV)
         if self.card.objective == "regression":
-            return Verdict(written_number(scores_MV.item()), (), ())
-        names, own_MV = labels.names, scores_MV
-        if labels.several:
-            span = labels.span(row.task)
-            names, own_MV = labels.by_task[row.task], scores_MV[:, span.start : span.stop]
+            return Verdict(text, (), ())
+        names, own_MV = self._own(row, scores_MV)
+        return Verdict(text, chosen, tuple(dict(zip(names, line, strict=True)) for line in own_MV.softmax(dim=-1).tolist()))
+
+    def _said(self, row: Encoded, scores_MV: Tensor) -> tuple[str, tuple[str, ...]]:
+        """The answer, and the labels it consists of."""
+        if self.card.objective == "regression":
+            return written_number(scores_MV.item()), ()
+        names, own_MV = self._own(row, scores_MV)
         chosen = tuple(names[number] for number in own_MV.argmax(dim=-1).tolist())
-        probabilities = tuple(dict(zip(names, line, strict=True)) for line in own_MV.softmax(dim=-1).tolist())
-        return Verdict(written_labels(chosen) if self.card.objective == "tokens" else chosen[0], chosen, probabilities)
+        return written_labels(chosen) if self.card.objective == "tokens" else chosen[0], chosen
+
+    def _own(self, row: Encoded, scores_MV: Tensor) -> tuple[tuple[str, ...], Tensor]:
+        """The labels it is chosen from, and their scores."""
+        names, places = self.card.labels.own(row.task)
+        return names, scores_MV[:, places.start : places.stop]
 
     @contextmanager
     def _asleep(self) -> Iterator[None]:
