@@ -195,6 +195,14 @@ def two_recipes(folder: Path, student: str = 'kind = "linear"') -> Path:
     return path
 
 
+def three_recipes(folder: Path, assistant: str) -> Path:
+    """A student's, its assistant's with these lines, and that one's teacher's."""
+    path = two_recipes(folder)
+    (folder / "teacher.toml").rename(folder / "first.toml")
+    (folder / "teacher.toml").write_text(f'[teacher]\nrecipe = "first.toml"\n[student]\nkind = "linear"\n{assistant}\n')
+    return path
+
+
 def test_a_teacher_of_a_recipe_is_trained_once(workspace: Workspace, workers: Workers, data: Dataset, tmp_path: Path) -> None:
     path = two_recipes(tmp_path)
     recipe, taught = prepare(workspace, load_recipe(path), data, workers.steps)
@@ -206,6 +214,30 @@ def test_a_teacher_of_a_recipe_is_trained_once(workspace: Workspace, workers: Wo
     (tmp_path / "teacher.toml").write_text('name = "teacher"\n[student]\nkind = "linear"\n[training]\nseed = 5\n')
     other, _ = prepare(workspace, load_recipe(path), data, workers.steps)
     assert (other.teacher.model != recipe.teacher.model, len(workers.started)) == (True, 2)
+
+
+def test_an_assistant_learns_from_the_texts_that_its_own_recipe_asks_for(
+    workspace: Workspace, workers: Workers, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = [Example(id=f"m{n}", messages=[{"role": "user", "content": f"{n}!"}], answer="ab"[n % 2]) for n in range(8)]
+    made = write_dataset_folder(workspace.settings.datasets / "draft", more, name="small-augmented")
+    (workspace.settings.datasets / "draft").rename(workspace.dataset_folder(made.fingerprint))
+    monkeypatch.setattr("stillhouse.loop.with_augmentation", lambda _, recipe, whole, __: made if recipe.data.augment else whole)
+    path = three_recipes(tmp_path, "[data.augment]\nfactor = 2")
+    recipe, taught = prepare(workspace, load_recipe(path), data, workers.steps)
+    assert [run.spec["dataset"] for run in workers.started] == [data.fingerprint, made.fingerprint]
+    assert (taught, recipe.teacher.model) == (data, workers.started[1].id.replace("run-", "student-"))
+    prepare(workspace, load_recipe(path), data, workers.steps)
+    assert len(workers.started) == 2, "both are there"
+
+
+def test_what_is_wrong_with_an_assistant_is_said_before_its_teacher_is_trained(
+    workspace: Workspace, workers: Workers, data: Dataset, tmp_path: Path
+) -> None:
+    path = three_recipes(tmp_path, "[data.augment.options]\nrotated = 1.0")
+    with pytest.raises(RecipeError, match="rotated"):
+        prepare(workspace, load_recipe(path), data, workers.steps)
+    assert workers.started == []
 
 
 def test_a_teacher_that_is_named_is_taken_before_its_recipe(

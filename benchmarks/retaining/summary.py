@@ -64,7 +64,8 @@ def _over(rows: Sequence[dict[str, Any]], tasks: Sequence[str], comparison: Comp
         draws.append(resampled(difference_SE))
         found[task] = {"other": best, **_interval(float(difference_SE.mean()), draws[-1])}
     value = statistics.mean(found[task]["value"] for task in tasks)
-    return {**found, "mean": _interval(value, np.mean(draws, axis=0))}
+    chosen = ", ".join(dict.fromkeys(each["other"] for each in found.values()))
+    return {**found, "mean": {"other": chosen, **_interval(value, np.mean(draws, axis=0))}}
 
 
 def resampled(difference_SE: Any, *, seed: int = 0) -> Any:
@@ -111,9 +112,8 @@ def table(summary: dict[str, Any]) -> str:
         )
     for name, comparison in COMPARISONS.items():
         for task, each in summary[name].items():
-            other = each.get("other", "the better of " + ", ".join(comparison.others))
             said = f"{each['value']:+.1%} ({each['low']:+.1%} to {each['high']:+.1%})"
-            lines.append(f"{comparison.model} over {other}, {task}: {said}")
+            lines.append(f"{comparison.model} over {each['other']}, {task}: {said}")
     return "\n".join(lines)
 
 

@@ -91,13 +91,14 @@ def prepare(workspace: Workspace, recipe: Recipe, dataset: Dataset, steps: Steps
 def with_teacher(workspace: Workspace, recipe: Recipe, dataset: Dataset, steps: Steps) -> Recipe:
     """The recipe with a teacher that is there: one that a recipe of its own makes is trained on the same data first.
 
-    One that was made of the same recipe and data before is taken as it is. Teachers' recipes may name teachers' recipes.
+    One that was made of the same recipe and data before is taken as it is. Teachers' recipes may name teachers' recipes, and ask
+    for texts of their own.
     """
     if recipe.teacher.recipe is None or recipe.teacher.model is not None:
         return recipe
-    wanted = with_teacher(workspace, load_recipe(Path(recipe.teacher.recipe)), dataset, steps)
-    planned = plan_training(workspace, wanted, dataset, allow=steps.allow)
-    known = _made_before(workspace, planned.spec["recipe"], dataset)
+    wanted, taught = prepare(workspace, load_recipe(Path(recipe.teacher.recipe)), dataset, steps)
+    planned = plan_training(workspace, wanted, taught, allow=steps.allow)
+    known = _made_before(workspace, planned.spec["recipe"], taught)
     if known is None:
         steps.say(f"Its teacher first: {wanted.name}.")
         known = str(_train(workspace, planned, steps).result["artifact"])

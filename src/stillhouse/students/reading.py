@@ -270,13 +270,13 @@ class ReadingStudent:
 
     def _verdict(self, row: Encoded, scores_MV: Tensor) -> Verdict:
         text, chosen = self._said(row, scores_MV)
-        if self.card.objective == "regression":
+        if not chosen:
             return Verdict(text, (), ())
         names, own_MV = self._own(row, scores_MV)
         return Verdict(text, chosen, tuple(dict(zip(names, line, strict=True)) for line in own_MV.softmax(dim=-1).tolist()))
 
     def _said(self, row: Encoded, scores_MV: Tensor) -> tuple[str, tuple[str, ...]]:
-        """The answer, and the labels it consists of."""
+        """The answer, and the labels it consists of; a number has none."""
         if self.card.objective == "regression":
             return written_number(scores_MV.item()), ()
         names, own_MV = self._own(row, scores_MV)
