@@ -63,7 +63,7 @@ class ForkedExecutor(LocalExecutor):
                 asked.sendall(json.dumps({**wish, "environ": dict(os.environ)}).encode())
                 asked.shutdown(socket.SHUT_WR)
                 pid = int(_all(asked))
-        except OSError as exc:
+        except (OSError, ValueError) as exc:
             raise StoreError(f"No worker could be started for {run.id}: {exc}.") from exc
         return Started(pid, processes.identity(pid) or processes.ended())
 
@@ -113,7 +113,7 @@ def _wish(listening: socket.socket) -> dict[str, Any] | None:
             if sys.stdin in found:
                 return None
             asking, _ = listening.accept()
-            with asking:
+            with asking, suppress(OSError, ValueError):  # who asks may be killed before it said all, or before it hears
                 wish: dict[str, Any] = json.loads(_all(asking))
                 if (pid := os.fork()) == 0:
                     return wish

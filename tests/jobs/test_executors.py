@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -76,6 +78,19 @@ def test_a_worker_that_is_killed_is_gone(bench: Bench, executor: Executor) -> No
     executor.kill(working)
     bench.until_state(run, "interrupted")
     assert executor.wait(working) or processes.state_of(working.pid or 0, working.boot or "") != "alive"
+
+
+@pytest.mark.parametrize("part", [0.0, 0.5, 1.0])
+def test_a_wish_that_is_cut_off_costs_nobody_else_a_worker(bench: Bench, fork_environ: dict[str, str], part: float) -> None:
+    """Servers are killed by tests at any moment: before they have said what to start, and before they hear what was started."""
+    wish = json.dumps({"arguments": ["--help"], "folder": str(bench.settings.data_dir), "environ": dict(os.environ)}).encode()
+    with socket.socket(socket.AF_UNIX) as cut:
+        cut.connect(fork_environ[SOCKET])
+        cut.sendall(wish[: int(part * len(wish))])
+    with socket.socket(socket.AF_UNIX) as asked:
+        asked.connect(fork_environ[SOCKET])
+        asked.shutdown(socket.SHUT_WR)
+        assert asked.recv(10) == b""
 
 
 def test_a_worker_outlives_who_started_it(bench: Bench, executor: Executor) -> None:
