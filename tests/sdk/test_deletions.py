@@ -25,6 +25,8 @@ __all__ = ["server", "upstream"]
 SECRET = "4000000001"
 """Stands in a question; the answer to it follows from it, so that it can be told as well."""
 ANSWER = str(int(SECRET) + 4)
+LAST = 7_000
+"""The question after it is about this number, and no other test's is."""
 JUDGED: Any = {
     "type": "score_model", "name": "judged", "model": "judge", "pass_threshold": 0.6,
     "input": [{"role": "user", "content": "{{item.input_text}} {{sample.output_text}}"}],
@@ -32,10 +34,10 @@ JUDGED: Any = {
 AGAIN: dict[str, Any] = {"model": "teacher", "input_messages": {"type": "item_reference", "item_reference": "item.input"}}
 
 
-def store_some(client: openai.OpenAI, use: str) -> list[str]:
+def store_some(client: openai.OpenAI, use: str, *, last: int) -> list[str]:
     """Three stored sums; the second is the secret one."""
     ids = []
-    for text in (question(1), f"What is {SECRET} plus 4?", question(3)):
+    for text in (question(1), f"What is {SECRET} plus 4?", question(last)):
         answer = client.chat.completions.create(
             model="teacher", messages=[{"role": "user", "content": text}], store=True, metadata={"use": use}
         )
@@ -68,7 +70,7 @@ def erasures(server: LiveServer, *, finished: bool) -> int:
 def test_a_deleted_completion_leaves_the_runs_that_read_it(
     client: openai.OpenAI, server: LiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ids = store_some(client, "whole")
+    ids = store_some(client, "whole", last=LAST)
     made = client.evals.create(data_source_config={"type": "logs", "metadata": {"use": "whole"}}, testing_criteria=[SAME, JUDGED])
     source = {"type": "stored_completions", "metadata": {"use": "whole"}}
     run = start(client, made.id, {"type": "completions", "source": source, **AGAIN})
@@ -80,14 +82,14 @@ def test_a_deleted_completion_leaves_the_runs_that_read_it(
     reach = (deleted.model_extra or {})["stillhouse"]
     assert deleted.deleted and (reach["erased_in"], reach["kept_in"]) == ([run.id], [])
     on_disk = kept_below(server.data_dir / "evals")
-    assert SECRET.encode() not in on_disk and ANSWER.encode() not in on_disk and question(3).encode() in on_disk
+    assert SECRET.encode() not in on_disk and ANSWER.encode() not in on_disk and question(LAST).encode() in on_disk
     now = client.evals.runs.retrieve(run.id, eval_id=made.id)
     assert now.result_counts == then.result_counts and now.per_model_usage == then.per_model_usage
     items = list(client.evals.runs.output_items.list(run.id, eval_id=made.id))
     assert [one.status for one in items] == ["pass"] * 3 and list(items[1].datasource_item) == ["deleted"]
     assert items[1].sample.input == [] and [one.passed for one in items[1].results] == [True, True]
     said = "".join(one.model_dump_json() for one in items)
-    assert SECRET not in said and ANSWER not in said and question(3) in said
+    assert SECRET not in said and ANSWER not in said and question(LAST) in said
     assert client.evals.runs.output_items.retrieve(items[1].id, eval_id=made.id, run_id=run.id).sample.output[0].content == ""
     assert erasures(server, finished=False) == 0
     _one_that_is_cut_short_is_finished_later(server, ids[2], monkeypatch)
@@ -100,11 +102,11 @@ def _one_that_is_cut_short_is_finished_later(server: LiveServer, completion: str
         with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
             patched.setattr(forgetting, "erase_in", _killed)
             forgetting.forget(store, settings, [completion])
-        assert store.completion(completion) is None and question(3).encode() in kept_below(server.data_dir / "evals")
+        assert store.completion(completion) is None and question(LAST).encode() in kept_below(server.data_dir / "evals")
         assert finish(store, settings) == 1
     finally:
         store.close()
-    assert question(3).encode() not in kept_below(server.data_dir / "evals")
+    assert question(LAST).encode() not in kept_below(server.data_dir / "evals")
 
 
 def _killed(*_: object) -> tuple[bool, bool]:
@@ -122,7 +124,7 @@ def test_a_deleted_completion_takes_the_response_with_it(client: openai.OpenAI) 
 def test_what_is_deleted_while_a_run_reads_it_is_not_kept_when_its_answers_come(
     client: openai.OpenAI, server: LiveServer, upstream: SpeakingUpstream
 ) -> None:
-    ids = store_some(client, "going")
+    ids = store_some(client, "going", last=5)
     made = client.evals.create(data_source_config={"type": "logs", "metadata": {"use": "going"}}, testing_criteria=[JUDGED])
     source = {"type": "stored_completions", "metadata": {"use": "going"}}
     begin = len(upstream.ledger)

@@ -70,6 +70,7 @@ def test_large_bytes_come_back_as_they_went(client: openai.OpenAI, server: LiveS
 
 
 def test_what_is_too_large_is_refused_and_leaves_nothing(client: openai.OpenAI, server: LiveServer) -> None:
+    client.files.create(file=b"small", purpose="user_data")  # from here on, all the folders are there
     before = sorted((server.data_dir / "uploads").rglob("*"))
     with pytest.raises(openai.APIStatusError) as refused:
         client.files.create(file=bytes(3_000_001), purpose="assistants")

@@ -76,7 +76,7 @@ def test_endpoints_are_made_changed_listed_and_deleted(client: openai.OpenAI, re
     assert (changed.name, changed.event_types, changed.url) == ("ours", ["eval.run.failed"], receiver.url)
     assert client.webhooks.retrieve(made.id) == changed
     other = client.webhooks.create(name="other", url=receiver.url, event_types=["batch.failed"])
-    assert [each.id for each in client.webhooks.list(limit=1)] == [other.id, made.id]
+    assert [each.id for each in client.webhooks.list(limit=1)][:2] == [other.id, made.id]  # those of other tests may follow
     for each in (made, other):
         assert client.webhooks.delete(each.id).deleted
         with pytest.raises(openai.NotFoundError):
