@@ -14,6 +14,7 @@ import numpy as np
 
 from stillhouse.signals.blocks import Array, Block, Column
 from stillhouse.signals.key import Tier
+from stillhouse.signals.ranks import RankedIds, ranked, unranked
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class TopRows:
 
 @dataclass(frozen=True)
 class SampledRows:
-    """Tokens drawn from the distribution (RS-KD). About (S + U/N log2 V) / 8 bytes a row."""
+    """Tokens drawn from the distribution (RS-KD). About (S + 8 U/N) / 8 bytes a row where some tokens are common: `ranks.py`."""
 
     ids_U: Array
     """int32, ascending within a row, each once."""
@@ -85,14 +86,20 @@ def expanded(block: Block, tier: Tier) -> Block:
     """The block with the arrays that are read by: for sampled rows counts instead of the bits they are kept in."""
     if tier != "sampled":
         return block
-    ids, borders_NS = block.columns["ids"], block.columns["borders"].values
+    borders_NS = block.columns["borders"].values
     first_NS = np.concatenate([np.ones((len(borders_NS), 1), np.bool_), borders_NS.astype(np.bool_)], axis=1)
-    if int(first_NS.sum()) != len(ids.values):
+    column = block.columns["ranks" if "ranks" in block.columns else "ids"]  # ids: as caches kept them before there were ranks
+    if int(first_NS.sum()) != len(column.values):
         raise ValueError("borders that do not fit the ids")
-    rows = _counted(None, first_NS, ids.values)
+    rows = _counted(None, first_NS, column.values)
+    if "ranks" in block.columns:
+        said = RankedIds(block.columns["known"].values, block.columns["common"].values, column.values)
+        ids_U, order_U = unranked(said, rows.uniques_N)
+        rows = SampledRows(ids_U, rows.counts_U[order_U], rows.uniques_N)
     columns = {
-        **{name: column for name, column in block.columns.items() if name != "borders"},
-        "counts": Column(rows.counts_U, ids.lengths, "bits"),
+        **{name: column for name, column in block.columns.items() if name not in ("borders", "ranks", "known", "common")},
+        "ids": Column(rows.ids_U, column.lengths, "bits"),
+        "counts": Column(rows.counts_U, column.lengths, "bits"),
         "uniques": Column(rows.uniques_N, None, "bits"),
     }
     return Block(block.entries, columns)
@@ -127,14 +134,19 @@ def _sampled_columns(rows: SampledRows, counts: Array, vocabulary: int) -> dict[
         raise ValueError("every row is drawn from equally often")
     if len(totals_N) != counts.sum():
         raise ValueError(f"the examples' rows do not add up to {len(totals_N)}")
+    if len(rows.ids_U) and int(rows.ids_U.max()) >= vocabulary:
+        raise ValueError(f"{int(rows.ids_U.max())} does not fit into a vocabulary of {vocabulary}")
+    said, order_U = ranked(rows.ids_U, rows.uniques_N)
     first = np.zeros(len(totals_N) * samples, dtype=np.uint8)
-    first[_starts(rows.counts_U)] = 1
-    borders_NS = first.reshape(-1, samples)[:, 1:]
+    first[_starts(rows.counts_U[order_U])] = 1
     owners = np.repeat(np.arange(len(counts)), counts)
     lengths = np.bincount(owners, weights=rows.uniques_N, minlength=len(counts)).astype(np.int64)
+    whole = (len(said.known_D), *[0] * (len(counts) - 1))  # the block's, and no example's
     return {
-        "ids": Column(rows.ids_U.astype("<i4", copy=False), tuple(lengths.tolist()), "bits", vocabulary),
-        "borders": Column(borders_NS, None, "bits", 2),
+        "known": Column(said.known_D, whole, "planes"),
+        "common": Column(said.common_D, whole, "planes"),
+        "ranks": Column(said.ranks_U, tuple(lengths.tolist()), "planes"),
+        "borders": Column(first.reshape(-1, samples)[:, 1:], None, "bits", 2),
     }
 
 
