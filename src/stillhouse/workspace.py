@@ -7,7 +7,6 @@ commands take built objects from here and hand them down.
 from __future__ import annotations
 
 import json
-import shutil
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -157,12 +156,6 @@ class Workspace:
         artifact = verify(target) if there else register(folder, self.settings.artifacts, identifier=identifier, **lineage)
         self.store.put_artifact(artifact).result()
         return artifact
-
-    def remove_model(self, artifact_id: str) -> None:
-        """Take a registered model out, then its files. Raises NotFoundError."""
-        artifact = self.artifact(artifact_id)
-        self.store.delete_artifact(artifact.id).result()
-        shutil.rmtree(self.settings.artifacts / artifact.id, ignore_errors=True)
 
     def close(self) -> None:
         """Give the store's lock back. Safe to call twice."""

@@ -218,6 +218,15 @@ def test_datasets_are_found_by_name_version_and_fingerprint(store: SqlStore) -> 
     assert len(store.datasets()) == 3
 
 
+def test_a_dataset_is_deleted_by_name_and_version(store: SqlStore) -> None:
+    old, new, other = dataset("a", "11aa"), dataset("a", "22bb"), dataset("b", "11aa")
+    for item in (old, new, other):
+        store.put_dataset(item).result()
+    assert store.delete_dataset("a", "sha256:11aa").result() is True
+    assert store.delete_dataset("a", "sha256:11aa").result() is False
+    assert store.datasets() == [other, new]
+
+
 def test_artifacts_and_reports_come_back_whole(store: SqlStore) -> None:
     artifact = Artifact(
         id="student-1", kind="linear", created=1, parameters=2, size_bytes=3, hashes={"a": "b"}, metrics={"x": 0.5}

@@ -8,28 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stillhouse.cli import filters
+from stillhouse.cli import filters, version_options
 from stillhouse.cli.dataset_tables import examples_table, lines_table, made_table, short_name
 from stillhouse.cli.output import JsonFlag, Session, new_table, when
-from stillhouse.cli.similarities import similarity_of
 from stillhouse.errors import UsageError
 
 if TYPE_CHECKING:
-    from stillhouse.curation import Options, Version
+    from stillhouse.curation import Version
     from stillhouse.dataset import Dataset, Example
 
 app = typer.Typer(no_args_is_help=True)
 
 CHECK_FAILED = 1
-
-Near = Annotated[str, typer.Option("--near-duplicates", metavar="SIMILARITY", help="Rows from which on go; 0 to 1, or off.")]
-NearLeaks = Annotated[
-    str, typer.Option("--near-leaks", metavar="SIMILARITY", help="Prompts from which on must not stand on two sides; or off.")
-]
-Split = Annotated[str, typer.Option("--split", metavar="SHARES", help="Of train, valid and test.")]
-Seed = Annotated[int, typer.Option("--seed", help="Another one draws another split.")]
-DropLeaks = Annotated[bool, typer.Option("--drop-leaks", help="Take out of train and valid what a later split asks too.")]
-AllowLeaks = Annotated[int, typer.Option("--allow-leaks", min=0, help="Accept so many pairs, and write it down.")]
 
 
 @app.command()
@@ -46,12 +36,12 @@ def build(
     only_right: Annotated[
         str | None, typer.Option("--only-right", metavar="GRADER", help="Keep answers that pass against metadata 'reference'.")
     ] = None,
-    split: Split = "0.8,0.1,0.1",
-    seed: Seed = 0,
-    near_duplicates: Near = "0.9",
-    near_leaks: NearLeaks = "0.9",
-    drop_leaks: DropLeaks = False,
-    allow_leaks: AllowLeaks = 0,
+    split: version_options.Split = "0.8,0.1,0.1",
+    seed: version_options.Seed = 0,
+    near_duplicates: version_options.Near = "0.9",
+    near_leaks: version_options.NearLeaks = "0.9",
+    drop_leaks: version_options.DropLeaks = False,
+    allow_leaks: version_options.AllowLeaks = 0,
     extend: Annotated[
         str | None, typer.Option("--extend", metavar="DATASET", help="Its next version: same valid and test, more train.")
     ] = None,
@@ -67,7 +57,7 @@ def build(
     session: Session = ctx.obj
     wanted = Wanted(
         query=filters.completion_query(model, metadata, since, until, finish_reason, text, tag),
-        options=_options(split, seed, near_duplicates, near_leaks, drop_leaks, allow_leaks),
+        options=version_options.options_of(split, seed, near_duplicates, near_leaks, drop_leaks, allow_leaks),
         name=name,
         only_right=only_right,
         parent=extend,
@@ -89,12 +79,12 @@ def import_(
         typer.Option("--format", help="csv, openai_jsonl, openai_preference, prompt_completion, parquet. Default: by the name."),
     ] = None,
     encoding: Annotated[str, typer.Option("--encoding", help="gb18030 for files from Excel in Chinese.")] = "utf-8",
-    split: Split = "0.8,0.1,0.1",
-    seed: Seed = 0,
-    near_duplicates: Near = "off",
-    near_leaks: NearLeaks = "0.9",
-    drop_leaks: DropLeaks = False,
-    allow_leaks: AllowLeaks = 0,
+    split: version_options.Split = "0.8,0.1,0.1",
+    seed: version_options.Seed = 0,
+    near_duplicates: version_options.Near = "off",
+    near_leaks: version_options.NearLeaks = "0.9",
+    drop_leaks: version_options.DropLeaks = False,
+    allow_leaks: version_options.AllowLeaks = 0,
     json: JsonFlag = False,
 ) -> None:
     """A version made of files. A bad row is put aside with its line and reason; the others come in."""
@@ -104,7 +94,7 @@ def import_(
     session: Session = ctx.obj
     collected = read_files({"train": file, "valid": valid, "test": test}, format_, encoding)
     _tell_quarantined(session, [(name, row.line, row.reason) for name, row in collected.quarantined])
-    options = _options(split, seed, near_duplicates, near_leaks, drop_leaks, allow_leaks)
+    options = version_options.options_of(split, seed, near_duplicates, near_leaks, drop_leaks, allow_leaks)
     files = [path.name for path in (file, valid, test) if path is not None]
     _save(session, curation.build(name, collected, options, recipe={"files": files, "encoding": encoding}))
 
@@ -250,23 +240,24 @@ def export(
     session.emit({"folder": str(out), **manifest}, lambda: lines_table(manifest["files"]))
 
 
-def _options(split: str, seed: int, near_duplicates: str, near_leaks: str, drop_leaks: bool, allow_leaks: int) -> Options:
-    from stillhouse.curation import Options
+@app.command()
+def remove(
+    ctx: typer.Context,
+    dataset: Annotated[str, typer.Argument(help="name@version or fingerprint; a name of which there is one version.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without it, only say what would go.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Take a version away for good, its files too. What was made of it stays and is named; a run that is not over keeps it."""
+    from stillhouse.jobs.removing import removable_dataset, remove_dataset
 
-    try:
-        shares = [float(share) for share in split.split(",")]
-    except ValueError:
-        raise UsageError(f"--split is shares of train, valid and test, as in --split 0.8,0.1,0.1; got '{split}'.") from None
-    return Options.model_validate(
-        {
-            "shares": shares,
-            "seed": seed,
-            "near_duplicates": similarity_of(near_duplicates, "--near-duplicates"),
-            "near_leaks": similarity_of(near_leaks, "--near-leaks"),
-            "leaks": "drop" if drop_leaks else "fail",
-            "allow_leaks": allow_leaks,
-        }
-    )
+    session: Session = ctx.obj
+    found = (remove_dataset if yes else removable_dataset)(session.workspace, dataset)
+    if not yes:
+        session.say(f"{found.name}@{short_name(found)} would be removed: {sum(found.counts.values()):,} rows. Add --yes.")
+    kept = [model.id for model in session.workspace.store.artifacts() if model.dataset == found.fingerprint]
+    for model in kept:
+        session.say(f"Made of it, and kept: the model {model}. Remove it with: stillhouse models remove {model}")
+    session.emit({"dataset": found.fingerprint, "removed": yes, "kept": kept})
 
 
 def _save(session: Session, version: Version) -> None:

@@ -47,6 +47,23 @@ def show(ctx: typer.Context, model: str, json: JsonFlag = False) -> None:
 
 
 @app.command()
+def remove(
+    ctx: typer.Context,
+    model: str,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without it, only say whether it could be done.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Take a model away for good, its files too. Refused while an alias leads to it, or a run that is not over needs it."""
+    from stillhouse.jobs.removing import removable_model, remove_model
+
+    session: Session = ctx.obj
+    found = (remove_model if yes else removable_model)(session.workspace, model)
+    if not yes:
+        session.say(f"{found.id} would be removed, {found.size_bytes:,} bytes. Add --yes to do it.")
+    session.emit({"model": found.id, "removed": yes})
+
+
+@app.command()
 def export(
     ctx: typer.Context,
     model: str,

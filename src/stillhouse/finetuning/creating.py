@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import NamedTuple, TypeVar
 
 from stillhouse.document import Document, DocumentQuery
-from stillhouse.errors import ConflictError, MissingExtraError, NotFoundError, UsageError
+from stillhouse.errors import MissingExtraError, NotFoundError, UsageError
 from stillhouse.filing import FileRecord, Filing
 from stillhouse.finetuning.bases import ARCHITECTURES, HUB, Base, find_base
 from stillhouse.finetuning.recipes import Wish
@@ -24,6 +24,7 @@ from stillhouse.finetuning.sampling import check_reinforcement
 from stillhouse.ids import uuid7_hex
 from stillhouse.jobs import queue
 from stillhouse.jobs.planning import check_folders, check_recipe
+from stillhouse.jobs.removing import remove_model
 from stillhouse.recipe import Recipe
 from stillhouse.run import Run, RunState
 from stillhouse.shipped import BUILTIN
@@ -127,7 +128,8 @@ def model_name(base: Base, suffix: str | None, number: str) -> str:
 def delete_model(workspace: Workspace, name: str) -> str:
     """Take away a model that was fine-tuned here, its files too; returns its id.
 
-    Raises NotFoundError, RefusedError for any other model, ConflictError while an alias leads to it.
+    Raises NotFoundError, RefusedError for any other model, ConflictError while an alias leads to it or a run that is not over
+    needs it.
     """
     store = workspace.store
     found = store.artifact(name) or next((each for each in store.artifacts() if each.name == name), None)
@@ -135,13 +137,8 @@ def delete_model(workspace: Workspace, name: str) -> str:
     if found is None and not served:
         raise NotFoundError(f"The model '{name[:80]}' does not exist.")
     if found is None or found.run is None:
-        raise RefusedError(f"'{name[:80]}' was not fine-tuned here: take it away with stillhouse models.", "model")
-    led = [route.alias for route in store.routes() if route.model in (found.id, found.name)]
-    if led:
-        raise ConflictError(
-            f"'{name[:80]}' answers for {', '.join(led)}: point {'it' if len(led) == 1 else 'them'} elsewhere first."
-        )
-    workspace.remove_model(found.id)
+        raise RefusedError(f"'{name[:80]}' was not fine-tuned here: take it away with: stillhouse models remove", "model")
+    remove_model(workspace, found.id)
     return name
 
 

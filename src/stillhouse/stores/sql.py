@@ -108,8 +108,11 @@ class SqlStore(Reads):
         return self.submit("add_events", {"events": rows, "epoch": epoch, "now": time.time()})
 
     def put_dataset(self, dataset: Dataset) -> Future[None]:
-        key = f"{dataset.name}@{dataset.fingerprint}"
+        key = _dataset_key(dataset.name, dataset.fingerprint)
         return self._put("put_dataset", dataset, {"id": key, "name": dataset.name, "fingerprint": dataset.fingerprint})
+
+    def delete_dataset(self, name: str, fingerprint: str) -> Future[bool]:
+        return self.submit("delete_dataset", {"id": _dataset_key(name, fingerprint)})
 
     def put_artifact(self, artifact: Artifact) -> Future[None]:
         return self._put("put_artifact", artifact, {"id": artifact.id})
@@ -166,6 +169,10 @@ class SqlStore(Reads):
 
     def _put(self, write: str, record: Record, columns: dict[str, str]) -> Future[None]:
         return self.submit(write, {**columns, "sequence": uuid7_hex(), "record": record.model_dump(mode="json")})
+
+
+def _dataset_key(name: str, fingerprint: str) -> str:
+    return f"{name}@{fingerprint}"
 
 
 def _moves_run(name: str, arguments: dict[str, Any]) -> bool:

@@ -22,6 +22,10 @@ def _delete_upstream(connection: Connection, dialect: Dialect, *, name: str) -> 
     return connection.execute(delete(upstreams).where(upstreams.c.name == name)).rowcount == 1
 
 
+def _delete_dataset(connection: Connection, dialect: Dialect, *, id: str) -> bool:
+    return connection.execute(delete(datasets).where(datasets.c.id == id)).rowcount == 1
+
+
 def _delete_artifact(connection: Connection, dialect: Dialect, *, id: str) -> bool:
     return connection.execute(delete(artifacts).where(artifacts.c.id == id)).rowcount == 1
 
@@ -57,6 +61,7 @@ def _delete_document(connection: Connection, dialect: Dialect, *, kind: str, id:
 
 OPERATIONS = {
     "put_dataset": _put_into(datasets),
+    "delete_dataset": Operation(each(_delete_dataset)),
     "put_artifact": _put_into(artifacts),
     "delete_artifact": Operation(each(_delete_artifact)),
     "put_report": _put_into(reports),
