@@ -159,9 +159,7 @@ def purge(
         session.say(f"{len(ids):,} completions would be deleted. Add --yes to do it.")
     forgotten = forget(store, session.workspace.settings, ids if yes else [])
     for kept in forgotten.kept_in:
-        verb = {"dataset": "dataset remove", "model": "models remove"}.get(kept.kind)
-        away = "" if verb is None else f" Take it away with: stillhouse {verb} {kept.id}"
-        session.say(f"Made of some of them, and kept: the {kept.kind} {kept.name} ({kept.id}).{away}")
+        session.say(f"Made of some of them, and kept: {kept.said}")
     session.emit({"chosen": len(ids), **forgotten.model_dump(mode="json")})
 
 

@@ -247,17 +247,19 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without it, only say what would go.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Take a version away for good, its files too. What was made of it stays and is named; a run that is not over keeps it."""
-    from stillhouse.jobs.removing import removable_dataset, remove_dataset
+    """Take a version away for good, its files too. Versions and models made of it stay and are named; a run that is not over and
+    reads it keeps it.
+    """
+    from stillhouse.jobs.removing import made_of, removable_dataset, remove_dataset
 
     session: Session = ctx.obj
     found = (remove_dataset if yes else removable_dataset)(session.workspace, dataset)
     if not yes:
         session.say(f"{found.name}@{short_name(found)} would be removed: {sum(found.counts.values()):,} rows. Add --yes.")
-    kept = [model.id for model in session.workspace.store.artifacts() if model.dataset == found.fingerprint]
-    for model in kept:
-        session.say(f"Made of it, and kept: the model {model}. Remove it with: stillhouse models remove {model}")
-    session.emit({"dataset": found.fingerprint, "removed": yes, "kept": kept})
+    kept = list(made_of(session.workspace.store, found))
+    for each in kept:
+        session.say(f"Made of it, and kept: {each.said}")
+    session.emit({"dataset": found.fingerprint, "removed": yes, "kept": [each.model_dump() for each in kept]})
 
 
 def _save(session: Session, version: Version) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import NamedTuple, TypeVar
 
+from stillhouse.artifact import FINE_TUNED
 from stillhouse.document import Document, DocumentQuery
 from stillhouse.errors import MissingExtraError, NotFoundError, UsageError
 from stillhouse.filing import FileRecord, Filing
@@ -138,7 +139,7 @@ def delete_model(workspace: Workspace, name: str) -> str:
         raise NotFoundError(f"The model '{name[:80]}' does not exist.")
     if found is None or found.run is None:
         raise RefusedError(f"'{name[:80]}' was not fine-tuned here: take it away with: stillhouse models remove", "model")
-    remove_model(workspace, found.id)
+    remove_model(workspace, name if name.startswith(FINE_TUNED) else found.id)
     return name
 
 

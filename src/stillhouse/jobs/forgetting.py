@@ -39,11 +39,18 @@ _SOURCE = re.compile(rb'"completion:([^"\\]+)"')
 
 
 class Kept(Record):
-    """Something made of a deleted completion that has a life of its own."""
+    """Something made of what is deleted that has a life of its own."""
 
     kind: Literal["dataset", "model", "file"]
     id: str
     name: str
+
+    @property
+    def said(self) -> str:
+        """It, and how it is taken away."""
+        verb = {"dataset": "dataset remove", "model": "models remove"}.get(self.kind)
+        away = "" if verb is None else f" Take it away with: stillhouse {verb} {self.id}"
+        return f"the {self.kind} {self.name} ({self.id}).{away}"
 
 
 class Forgotten(Record):

@@ -1,93 +1,128 @@
 """A dataset version or a model, taken away for good: its row, then its files. What still needs it says so first.
 
-What was made of it stays and keeps its name in its lineage: students of a dataset, answers of a model. A crash in between leaves
-files that nothing names, never a name without files.
+What was made of it stays and keeps its name in its lineage. A folder is renamed before anything in it goes, so no crash leaves a
+part of it under its name; what one left under the other name goes with the next that is removed.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any, get_args
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from stillhouse.artifact import FINE_TUNED, Artifact
 from stillhouse.dataset import Dataset
-from stillhouse.errors import ConflictError, UsageError
-from stillhouse.run import FINAL_STATES, RunState
+from stillhouse.errors import ConflictError, StoreError, UsageError
+from stillhouse.jobs.forgetting import Kept
+from stillhouse.jobs.needing import reader_of_dataset, reader_of_model
+from stillhouse.run import Run
 from stillhouse.stores.base import Store
 from stillhouse.workspace import Workspace
 
-UNFINISHED: frozenset[RunState] = frozenset(get_args(RunState)) - FINAL_STATES
-MANY = 10_000
-"""Runs that are not over: more than any queue has."""
+ASIDE = ".removed-"
+"""What a folder that is going is called, before its name."""
 
 
 def removable_dataset(workspace: Workspace, name: str) -> Dataset:
     """The version that `name` means: `name@version`, a fingerprint, or a name of which there is one version.
 
-    Raises NotFoundError; UsageError where the name has several versions; ConflictError while a run that is not over needs it.
+    Raises NotFoundError; UsageError where several versions are meant; ConflictError while a run that is not over reads it.
     """
     found = workspace.dataset(name)
-    versions = workspace.store.datasets(found.name)
-    if name == found.name and len(versions) > 1:
-        said = ", ".join(f"{found.name}@{_short(version)}" for version in versions)
-        raise UsageError(f"'{name}' has {len(versions)} versions. Say which is to go: {said}.")
-    _refuse_where_needed(workspace.store, f"The dataset {found.name}@{_short(found)}", {found.fingerprint, found.name})
+    if not name.startswith("sha256:"):
+        versions = [known for known in workspace.store.datasets(found.name) if _means(name, known)]
+        if len(versions) > 1:
+            said = ", ".join(map(_shown, versions))
+            raise UsageError(f"'{name}' may be {len(versions)} versions. Say which is to go: {said}.")
+    _refuse(f"The dataset {_shown(found)}", reader_of_dataset(workspace, lambda said: _means(said, found)))
     return found
 
 
 def remove_dataset(workspace: Workspace, name: str) -> Dataset:
-    """Take a version away. Raises as `removable_dataset`, and StoreError."""
-    found = removable_dataset(workspace, name)
-    workspace.store.delete_dataset(found.name, found.fingerprint).result()
-    if workspace.store.dataset(found.fingerprint) is None:  # no other name stands for the same files
-        shutil.rmtree(workspace.dataset_folder(found.fingerprint), ignore_errors=True)
+    """Take a version away. Raises as `removable_dataset`, and StoreError where its files cannot go."""
+    found, store = removable_dataset(workspace, name), workspace.store
+    store.delete_dataset(found.name, found.fingerprint).result()
+    try:  # a run may have come between the look and this
+        _refuse(f"The dataset {_shown(found)}", reader_of_dataset(workspace, lambda said: _means(said, found)))
+    except ConflictError:
+        store.put_dataset(found).result()
+        raise
+    _take_away(workspace.dataset_folder(found.fingerprint), lambda: store.dataset(found.fingerprint) is not None)
     return found
+
+
+def made_of(store: Store, dataset: Dataset) -> Iterator[Kept]:
+    """The versions and models that have it in their lineage."""
+    for version in store.datasets():
+        if dataset.fingerprint in version.parents:
+            yield Kept(kind="dataset", id=version.fingerprint, name=version.name)
+    for model in store.artifacts():
+        if model.dataset == dataset.fingerprint:
+            yield Kept(kind="model", id=model.id, name=model.name or model.id)
 
 
 def removable_model(workspace: Workspace, name: str) -> Artifact:
     """The registered model. Raises NotFoundError, ConflictError while an alias leads to it or a run that is not over needs it."""
     found = workspace.artifact(name)
-    led = [route.alias for route in workspace.store.routes() if route.model in (found.id, found.name)]
+    served = {found.id, name} if name.startswith(FINE_TUNED) else {found.id, *_fine_tuned(found)}
+    led = [route.alias for route in workspace.store.routes() if route.model in served]
     if led:
         raise ConflictError(
             f"'{name[:80]}' answers for {', '.join(led)}: point {'it' if len(led) == 1 else 'them'} elsewhere first, with: "
             f"stillhouse route set {led[0]} --model OTHER"
         )
-    names = {found.id, found.name} if found.name and found.name.startswith(FINE_TUNED) else {found.id}
-    _refuse_where_needed(workspace.store, f"The model {found.id}", names)
+    names = {*served, str(workspace.settings.artifacts / found.id), *filter(None, [found.name])}
+    _refuse(f"The model {name[:80]}", reader_of_model(workspace, names))
     return found
 
 
 def remove_model(workspace: Workspace, name: str) -> Artifact:
-    """Take a model away. Raises as `removable_model`, and StoreError."""
-    found = removable_model(workspace, name)
-    workspace.store.delete_artifact(found.id).result()
-    shutil.rmtree(workspace.settings.artifacts / found.id, ignore_errors=True)
+    """Take a model away. Raises as `removable_model`, and StoreError where its files cannot go."""
+    found, store = removable_model(workspace, name), workspace.store
+    store.delete_artifact(found.id).result()
+    _take_away(workspace.settings.artifacts / found.id, lambda: store.artifact(found.id) is not None)
     return found
 
 
-def _refuse_where_needed(store: Store, what: str, names: Collection[str]) -> None:
-    """`names`: what a run's specification may call it."""
-    for run in store.runs(limit=MANY, states=UNFINISHED):
-        if any(said in names or said.partition("@")[0] in names for said in _strings(run.spec)):
-            raise ConflictError(
-                f"{what} is needed by {run.id}, which is {run.state}. Let it end, or give it up with: "
-                f"stillhouse jobs cancel {run.id}"
-            )
+def _fine_tuned(model: Artifact) -> list[str]:
+    """The name that clients may ask it by, beside its id."""
+    return [model.name] if model.name is not None and model.name.startswith(FINE_TUNED) else []
 
 
-def _strings(value: Any, key: str = "") -> Iterator[str]:
-    """What a specification says, its own names left out: a recipe may be called like a dataset."""
-    if isinstance(value, str) and key != "name":
-        yield value
-    elif isinstance(value, Mapping):
-        for inner, each in value.items():
-            yield from _strings(each, inner)
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _strings(each)
+def _take_away(folder: Path, named: Callable[[], bool]) -> None:
+    """Unless it is named again, or still, once it is aside."""
+    aside = folder.with_name(ASIDE + folder.name)
+    try:
+        for left in folder.parent.glob(f"{ASIDE}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        folder.rename(aside)
+        if named():
+            aside.rename(folder)
+            return
+        shutil.rmtree(aside)
+    except FileNotFoundError:
+        return
+    except OSError as exc:
+        left = aside if aside.exists() else folder
+        raise StoreError(
+            f"Its entry is gone, and its files could not be removed ({exc.strerror or exc}). Remove this folder by hand: {left}"
+        ) from exc
 
 
-def _short(dataset: Dataset) -> str:
-    return dataset.fingerprint.removeprefix("sha256:")[:12]
+def _refuse(what: str, reader: Run | None) -> None:
+    if reader is not None:
+        raise ConflictError(
+            f"{what} is needed by {reader.id}, which is {reader.state}. Let it end, or give it up with: "
+            f"stillhouse jobs cancel {reader.id}"
+        )
+
+
+def _means(said: str, dataset: Dataset) -> bool:
+    """Whether a run that was told `said` may read this version: a bare name means whichever is the newest then."""
+    name, at, prefix = said.partition("@")
+    tagged = prefix if prefix.startswith("sha256:") else f"sha256:{prefix}"
+    return said == dataset.fingerprint or (name == dataset.name and (not at or dataset.fingerprint.startswith(tagged)))
+
+
+def _shown(dataset: Dataset) -> str:
+    return f"{dataset.name}@{dataset.fingerprint.removeprefix('sha256:')[:12]}"

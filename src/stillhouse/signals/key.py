@@ -17,7 +17,8 @@ Tier = Literal["hidden", "top_k", "sampled", "logits"]
 of the rest. sampled: ids drawn from the distribution and how often. logits: all scores."""
 
 FORMAT = 1
-"""Counted up when the files change, so that old ones are made again rather than misread."""
+"""Counted up when the files change, so that old ones are made again rather than misread. Where every later version reads what an
+earlier one wrote, as with sampled ids since they are ranks, it stays: going back to an older version then means building anew."""
 
 
 class Key(Record):

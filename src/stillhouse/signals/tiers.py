@@ -134,8 +134,8 @@ def _sampled_columns(rows: SampledRows, counts: Array, vocabulary: int) -> dict[
         raise ValueError("every row is drawn from equally often")
     if len(totals_N) != counts.sum():
         raise ValueError(f"the examples' rows do not add up to {len(totals_N)}")
-    if len(rows.ids_U) and int(rows.ids_U.max()) >= vocabulary:
-        raise ValueError(f"{int(rows.ids_U.max())} does not fit into a vocabulary of {vocabulary}")
+    if len(rows.ids_U) and not 0 <= int(rows.ids_U.min()) <= int(rows.ids_U.max()) < vocabulary:
+        raise ValueError(f"ids from {rows.ids_U.min()} to {rows.ids_U.max()} do not fit into a vocabulary of {vocabulary}")
     said, order_U = ranked(rows.ids_U, rows.uniques_N)
     first = np.zeros(len(totals_N) * samples, dtype=np.uint8)
     first[_starts(rows.counts_U[order_U])] = 1
