@@ -38,6 +38,8 @@ SOURCE = Path(__file__).parent.parent.parent / "shared" / "data" / "gsm8k" / "tr
 PIECES, LARGE = 8192, 151_936
 HELD_OUT = 400
 BATCH = 16
+A_BLOCK = 32
+"""Examples, about as many as a block of the cache has."""
 TEACHER = {
     "model_type": "llama",
     "hidden_size": 256,
@@ -117,7 +119,7 @@ def measured(work: Path, tier: str, teacher: CausalStudent, folder: Path, rows: 
     said = reader.rows([row.example for row in rows])
     if isinstance(said, SampledRows):
         found["different_tokens_of_50_draws"] = round(float(said.uniques_N.mean()), 1)
-    return {**found, "bytes_per_token_152k": spread_out(said, rows)}
+    return {**found, "bytes_per_token_152k": spread_out(reader, rows)}
 
 
 def read_epoch(taught: CachedTeacher, teacher: CausalStudent, rows: Sequence[Encoded]) -> None:
@@ -127,18 +129,21 @@ def read_epoch(taught: CachedTeacher, teacher: CausalStudent, rows: Sequence[Enc
         taught.source(teacher.collate([rows[i] for i in order[start : start + BATCH]]))
 
 
-def spread_out(said: Rows, rows: Sequence[Encoded]) -> float | None:
+def spread_out(reader: SignalReader, rows: Sequence[Encoded]) -> float | None:
     """Bytes a token of the same rows, their ids drawn from a large vocabulary. None where ids are not kept."""
-    counts = np.asarray([entry_of(row).rows for row in rows])
     ids = np.random.default_rng(0).permutation(LARGE)[:PIECES].astype(np.int32)
-    if isinstance(said, TopRows):
-        said = TopRows(ids[said.ids_NK], said.log_probs_NK, said.log_tail_N)
-    elif isinstance(said, SampledRows):
-        said = SampledRows(ids[said.ids_U], said.counts_U, said.uniques_N)
-    else:
-        return None
-    block = Block(tuple(entry_of(row) for row in rows), columns_of(said, counts, LARGE))
-    return round(len(write_block(block)) / int(counts.sum()), 1)
+    size = 0
+    for start in range(0, len(rows), A_BLOCK):
+        part = [entry_of(row) for row in rows[start : start + A_BLOCK]]
+        said: Rows = reader.rows([entry.example for entry in part])
+        if isinstance(said, TopRows):
+            said = TopRows(ids[said.ids_NK], said.log_probs_NK, said.log_tail_N)
+        elif isinstance(said, SampledRows):
+            said = SampledRows(ids[said.ids_U], said.counts_U, said.uniques_N)
+        else:
+            return None
+        size += len(write_block(Block(tuple(part), columns_of(said, np.asarray([entry.rows for entry in part]), LARGE))))
+    return round(size / sum(entry_of(row).rows for row in rows), 1)
 
 
 def timed(work: Callable[[], object]) -> float:
