@@ -64,7 +64,7 @@ def made_of(store: Store, dataset: Dataset) -> Iterator[Kept]:
 def removable_model(workspace: Workspace, name: str) -> Artifact:
     """The registered model. Raises NotFoundError, ConflictError while an alias leads to it or a run that is not over needs it."""
     found = workspace.artifact(name)
-    served = {found.id, name} if name.startswith(FINE_TUNED) else {found.id, *_fine_tuned(found)}
+    served = {found.id, *_fine_tuned(found)}
     led = [route.alias for route in workspace.store.routes() if route.model in served]
     if led:
         raise ConflictError(
