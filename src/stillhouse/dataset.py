@@ -74,6 +74,11 @@ class Dataset(Record):
     waived_leaks: int = 0
     """Pairs the leak check found and somebody accepted by name."""
 
+    @property
+    def short(self) -> str:
+        """The beginning of its fingerprint, as it may be typed: `name@short`."""
+        return self.fingerprint.removeprefix("sha256:")[:12]
+
 
 def strictest(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, str]:
     """Both accounts of upstreams' terms as one. Terms change; answers given under ones that forbid training stay forbidden."""

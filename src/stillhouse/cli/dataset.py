@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stillhouse.cli import filters, version_options
-from stillhouse.cli.dataset_tables import examples_table, lines_table, made_table, short_name
+from stillhouse.cli.dataset_tables import examples_table, lines_table, made_table
 from stillhouse.cli.output import JsonFlag, Session, new_table, when
 from stillhouse.errors import UsageError
 
@@ -111,7 +111,7 @@ def list_(
     table = new_table("name", "version", ">train", ">valid", ">test", "teachers", "made")
     for dataset in datasets:
         counts = (f"{dataset.counts.get(split, 0):,}" for split in ("train", "valid", "test"))
-        table.add_row(dataset.name, short_name(dataset), *counts, ", ".join(dataset.teachers) or "-", when(dataset.created))
+        table.add_row(dataset.name, dataset.short, *counts, ", ".join(dataset.teachers) or "-", when(dataset.created))
     session.emit(datasets, lambda: table)
 
 
@@ -140,7 +140,7 @@ def diff(ctx: typer.Context, before: str, after: str, json: JsonFlag = False) ->
     session: Session = ctx.obj
     first, second = (session.workspace.dataset(name) for name in (before, after))
     found = curation.diff(_examples(session, first), _examples(session, second))
-    table = new_table(f"{first.name} {short_name(first)} -> {second.name} {short_name(second)}", ">rows")
+    table = new_table(f"{first.name} {first.short} -> {second.name} {second.short}", ">rows")
     for word in ("added", "removed", "changed", "moved"):
         table.add_row(word, f"{len(getattr(found, word)):,}")
     table.add_row("same", f"{found.same:,}")
@@ -255,7 +255,7 @@ def remove(
     session: Session = ctx.obj
     found = (remove_dataset if yes else removable_dataset)(session.workspace, dataset)
     if not yes:
-        session.say(f"{found.name}@{short_name(found)} would be removed: {sum(found.counts.values()):,} rows. Add --yes.")
+        session.say(f"{found.name}@{found.short} would be removed: {sum(found.counts.values()):,} rows. Add --yes.")
     kept = list(made_of(session.workspace.store, found))
     for each in kept:
         session.say(f"Made of it, and kept: {each.said}")
@@ -267,7 +267,7 @@ def _save(session: Session, version: Version) -> None:
 
     dataset = save(version, session.workspace.dataset_folder, session.workspace.store)
     session.emit(dataset, lambda: made_table(dataset))
-    session.say(f"Train on it with: stillhouse train run RECIPE --dataset {dataset.name}@{short_name(dataset)}")
+    session.say(f"Train on it with: stillhouse train run RECIPE --dataset {dataset.name}@{dataset.short}")
 
 
 def _tell_quarantined(session: Session, rows: list[tuple[str, int, str]], shown: int = 10) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def made_table(dataset: Dataset) -> Table:
     """Rows of each split, and what was left out, by reason."""
-    table = new_table(f"{dataset.name} {short_name(dataset)}", ">rows")
+    table = new_table(f"{dataset.name} {dataset.short}", ">rows")
     for split, count in dataset.counts.items():
         table.add_row(split, f"{count:,}")
     for reason, count in sorted(dataset.removed.items(), key=lambda item: -item[1]):
@@ -47,8 +47,3 @@ def lines_table(lines: list[str]) -> Table:
     for line in lines:
         table.add_row(Text(line))
     return table
-
-
-def short_name(dataset: Dataset) -> str:
-    """The beginning of its fingerprint, as it may be typed."""
-    return dataset.fingerprint.removeprefix("sha256:")[:12]

@@ -32,9 +32,9 @@ def removable_dataset(workspace: Workspace, name: str) -> Dataset:
     if not name.startswith("sha256:"):
         versions = [known for known in workspace.store.datasets(found.name) if _means(name, known)]
         if len(versions) > 1:
-            said = ", ".join(map(_shown, versions))
+            said = ", ".join(f"{version.name}@{version.short}" for version in versions)
             raise UsageError(f"'{name}' may be {len(versions)} versions. Say which is to go: {said}.")
-    _refuse(f"The dataset {_shown(found)}", reader_of_dataset(workspace, lambda said: _means(said, found)))
+    _refuse_read(workspace, found)
     return found
 
 
@@ -43,7 +43,7 @@ def remove_dataset(workspace: Workspace, name: str) -> Dataset:
     found, store = removable_dataset(workspace, name), workspace.store
     store.delete_dataset(found.name, found.fingerprint).result()
     try:  # a run may have come between the look and this
-        _refuse(f"The dataset {_shown(found)}", reader_of_dataset(workspace, lambda said: _means(said, found)))
+        _refuse_read(workspace, found)
     except ConflictError:
         store.put_dataset(found).result()
         raise
@@ -109,6 +109,10 @@ def _take_away(folder: Path, named: Callable[[], bool]) -> None:
         ) from exc
 
 
+def _refuse_read(workspace: Workspace, dataset: Dataset) -> None:
+    _refuse(f"The dataset {dataset.name}@{dataset.short}", reader_of_dataset(workspace, lambda said: _means(said, dataset)))
+
+
 def _refuse(what: str, reader: Run | None) -> None:
     if reader is not None:
         raise ConflictError(
@@ -122,7 +126,3 @@ def _means(said: str, dataset: Dataset) -> bool:
     name, at, prefix = said.partition("@")
     tagged = prefix if prefix.startswith("sha256:") else f"sha256:{prefix}"
     return said == dataset.fingerprint or (name == dataset.name and (not at or dataset.fingerprint.startswith(tagged)))
-
-
-def _shown(dataset: Dataset) -> str:
-    return f"{dataset.name}@{dataset.fingerprint.removeprefix('sha256:')[:12]}"
