@@ -29,12 +29,12 @@ def runs(data_dir: Path) -> list[Run]:
         workspace.close()
 
 
-def kill_at(data_dir: Path, step: int) -> None:
-    """SIGKILL the only worker there is, once it has come so far."""
+def kill_midway(data_dir: Path) -> None:
+    """SIGKILL the only worker there is, once it has left a checkpoint: the store hears of steps only once a second."""
     workspace = Workspace(Settings(data_dir=data_dir))
     workspace.share()
     try:
-        until(lambda: any(run.step >= step for run in workspace.store.runs()), lambda: f"step {step}")
+        until(lambda: any(data_dir.glob("runs/*/checkpoints/step-*/manifest.json")), lambda: "a checkpoint")
         [run] = workspace.store.runs()
         kill(run.pid)
     finally:
@@ -45,7 +45,7 @@ def kill_at(data_dir: Path, step: int) -> None:
 def test_teacher_and_student_through_a_killed_worker_and_again_with_another_seed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = write_recipes(tmp_path, steps=80, every=5)
+    recipe = write_recipes(tmp_path, steps=200, every=5)
     train, test = write_csv(tmp_path / "train.csv", "train"), write_csv(tmp_path / "test.csv", "test")
     data_dir, said = tmp_path / "data", list[str]()
 
@@ -54,7 +54,7 @@ def test_teacher_and_student_through_a_killed_worker_and_again_with_another_seed
 
     def wait_and_kill(workspace: Workspace, run_id: str) -> Run:
         workspace.close()
-        kill_at(data_dir, 10)
+        kill_midway(data_dir)
         *_, (run, _) = follow(lambda: workspace.store, run_id, workspace.settings)
         return run
 
