@@ -103,14 +103,14 @@ def test_runs_that_are_over_or_read_something_else_keep_nothing(
     assert run("dataset", "remove", "tickets", "--yes")["removed"]
 
 
-def test_a_run_that_comes_meanwhile_keeps_it(
-    tmp_path: Path, run: Run, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = imported(tmp_path, run)
-    looks = iter([None, Work(id="run-1", kind="train", name="n", state="queued", created=1, heartbeat=1.0, spec={})])
-    monkeypatch.setattr(removing, "reader_of_dataset", lambda *_: next(looks))
-    assert run("dataset", "remove", "tickets", "--yes") == REFUSED
+def test_a_run_that_comes_meanwhile_keeps_it(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, model = imported(tmp_path, run), run("models", "add", "builtin:base")
+    for look in ("reader_of_dataset", "reader_of_model"):
+        looks = iter([None, Work(id="run-1", kind="train", name="n", state="queued", created=1, heartbeat=1.0, spec={})])
+        monkeypatch.setattr(removing, look, lambda *_, looks=looks: next(looks))
+    assert run("dataset", "remove", "tickets", "--yes") == run("models", "remove", model["id"], "--yes") == REFUSED
     assert run("dataset", "show", "tickets") == made and run("dataset", "check", "tickets")["problems"] == []
+    assert run("models", "show", model["id"]) == model and (tmp_path / "data" / "artifacts" / model["id"]).is_dir()
 
 
 def test_what_was_made_of_it_is_named_and_stays(tmp_path: Path, run: Run, workspace: Workspace) -> None:

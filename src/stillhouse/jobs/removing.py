@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 
 from stillhouse.artifact import FINE_TUNED, Artifact
@@ -42,11 +44,8 @@ def remove_dataset(workspace: Workspace, name: str) -> Dataset:
     """Take a version away. Raises as `removable_dataset`, and StoreError where its files cannot go."""
     found, store = removable_dataset(workspace, name), workspace.store
     store.delete_dataset(found.name, found.fingerprint).result()
-    try:  # a run may have come between the look and this
+    with _put_back(lambda: store.put_dataset(found)):
         _refuse_read(workspace, found)
-    except ConflictError:
-        store.put_dataset(found).result()
-        raise
     _take_away(workspace.dataset_folder(found.fingerprint), lambda: store.dataset(found.fingerprint) is not None)
     return found
 
@@ -64,15 +63,7 @@ def made_of(store: Store, dataset: Dataset) -> Iterator[Kept]:
 def removable_model(workspace: Workspace, name: str) -> Artifact:
     """The registered model. Raises NotFoundError, ConflictError while an alias leads to it or a run that is not over needs it."""
     found = workspace.artifact(name)
-    served = {found.id, *_fine_tuned(found)}
-    led = [route.alias for route in workspace.store.routes() if route.model in served]
-    if led:
-        raise ConflictError(
-            f"'{name[:80]}' answers for {', '.join(led)}: point {'it' if len(led) == 1 else 'them'} elsewhere first, with: "
-            f"stillhouse route set {led[0]} --model OTHER"
-        )
-    names = {*served, str(workspace.settings.artifacts / found.id), *filter(None, [found.name])}
-    _refuse(f"The model {name[:80]}", reader_of_model(workspace, names))
+    _refuse_needed(workspace, found, name)
     return found
 
 
@@ -80,6 +71,8 @@ def remove_model(workspace: Workspace, name: str) -> Artifact:
     """Take a model away. Raises as `removable_model`, and StoreError where its files cannot go."""
     found, store = removable_model(workspace, name), workspace.store
     store.delete_artifact(found.id).result()
+    with _put_back(lambda: store.put_artifact(found)):
+        _refuse_needed(workspace, found, name)
     _take_away(workspace.settings.artifacts / found.id, lambda: store.artifact(found.id) is not None)
     return found
 
@@ -87,6 +80,16 @@ def remove_model(workspace: Workspace, name: str) -> Artifact:
 def _fine_tuned(model: Artifact) -> list[str]:
     """The name that clients may ask it by, beside its id."""
     return [model.name] if model.name is not None and model.name.startswith(FINE_TUNED) else []
+
+
+@contextmanager
+def _put_back(put: Callable[[], Future[None]]) -> Iterator[None]:
+    """For the second look: a run or an alias may have come between the first and the entry's end."""
+    try:
+        yield
+    except ConflictError:
+        put().result()
+        raise
 
 
 def _take_away(folder: Path, named: Callable[[], bool]) -> None:
@@ -111,6 +114,18 @@ def _take_away(folder: Path, named: Callable[[], bool]) -> None:
 
 def _refuse_read(workspace: Workspace, dataset: Dataset) -> None:
     _refuse(f"The dataset {dataset.name}@{dataset.short}", reader_of_dataset(workspace, lambda said: _means(said, dataset)))
+
+
+def _refuse_needed(workspace: Workspace, model: Artifact, called: str) -> None:
+    served = {model.id, *_fine_tuned(model)}
+    led = [route.alias for route in workspace.store.routes() if route.model in served]
+    if led:
+        raise ConflictError(
+            f"'{called[:80]}' answers for {', '.join(led)}: point {'it' if len(led) == 1 else 'them'} elsewhere first, with: "
+            f"stillhouse route set {led[0]} --model OTHER"
+        )
+    names = {*served, str(workspace.settings.artifacts / model.id), *filter(None, [model.name])}
+    _refuse(f"The model {called[:80]}", reader_of_model(workspace, names))
 
 
 def _refuse(what: str, reader: Run | None) -> None:
