@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stillhouse.cli import budget_options
 from stillhouse.cli.output import JsonFlag, Session, new_table
 from stillhouse.cli.sieve_options import WITHOUT_OPTIONS, Answers, RuleOption, Sieving, rule_of, with_sieve_options
 
@@ -153,9 +154,9 @@ def generate(
     finetune_key: Annotated[str | None, typer.Option("--finetune-key", help="Of a student: what it was fine-tuned on.")] = None,
     shape: ShapeName = "decoder",
     concurrency: Annotated[int, typer.Option(min=1, help="At most so many requests at a time.")] = 8,
-    budget_calls: Annotated[int | None, typer.Option(min=0, help="At most so many requests, over all goes at it.")] = None,
-    budget_tokens: Annotated[int | None, typer.Option(min=0, help="At most so many tokens, prompts included.")] = None,
-    budget_cost: Annotated[float | None, typer.Option(min=0, help="At most so much money, by the prices file.")] = None,
+    budget_calls: budget_options.Calls = None,
+    budget_tokens: budget_options.Tokens = None,
+    budget_cost: budget_options.Cost = None,
     json: JsonFlag = False,
 ) -> None:
     """Ask a teacher to explain. Every answer is on disk as it comes; what is there is not asked for again."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from stillhouse.cli import budget_options
 from stillhouse.cli.label_runs import ask, say_estimate
 from stillhouse.cli.output import JsonFlag, Session, new_table, plain
 
@@ -46,13 +47,9 @@ def run_(
     concurrency: Annotated[
         int, typer.Option(min=1, help="The most requests at a time; how many is learnt from the answers.")
     ] = 128,
-    budget_calls: Annotated[int | None, typer.Option(min=0, help="The most requests that reach the teacher.")] = None,
-    budget_tokens: Annotated[
-        int | None, typer.Option(min=0, help="The most tokens, prompts and answers. Needs --max-tokens.")
-    ] = None,
-    budget_cost: Annotated[
-        float | None, typer.Option(min=0, help="The most money, by the prices file. Needs --max-tokens.")
-    ] = None,
+    budget_calls: budget_options.Calls = None,
+    budget_tokens: budget_options.Tokens = None,
+    budget_cost: budget_options.Cost = None,
     batch: Annotated[bool, typer.Option("--batch", help="Through the provider's batch API: within a day, for less.")] = False,
     estimate: Annotated[bool, typer.Option("--estimate", help="Say what it would cost, and ask nothing.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Start it and come back at once.")] = False,
@@ -116,9 +113,9 @@ def classify_(
     left_out: Annotated[Path | None, typer.Option("--left-out", metavar="FILE", help="Texts without a label, as JSONL.")] = None,
     near_duplicates: Annotated[str, typer.Option(metavar="SIMILARITY", help="Texts from which on go; or off.")] = "0.9",
     concurrency: Annotated[int, typer.Option(min=1, help="The most requests at a time.")] = 128,
-    budget_calls: Annotated[int | None, typer.Option(min=0, help="The most requests to each teacher.")] = None,
-    budget_tokens: Annotated[int | None, typer.Option(min=0, help="The most tokens of each teacher.")] = None,
-    budget_cost: Annotated[float | None, typer.Option(min=0, help="The most money for each teacher.")] = None,
+    budget_calls: budget_options.Calls = None,
+    budget_tokens: budget_options.Tokens = None,
+    budget_cost: budget_options.Cost = None,
     estimate: Annotated[bool, typer.Option("--estimate", help="Say what it would cost, and ask nothing.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Start it as a run and come back at once.")] = False,
     json: JsonFlag = False,
@@ -189,9 +186,9 @@ def prompts(
     seed: Annotated[int, typer.Option(help="Which seeds are shown together.")] = 0,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 1024,
     concurrency: Annotated[int, typer.Option(min=1, help="The most requests at a time.")] = 32,
-    budget_calls: Annotated[int | None, typer.Option(min=0, help="The most requests that reach the model.")] = None,
-    budget_tokens: Annotated[int | None, typer.Option(min=0, help="The most tokens, prompts and answers.")] = None,
-    budget_cost: Annotated[float | None, typer.Option(min=0, help="The most money, by the prices file.")] = None,
+    budget_calls: budget_options.Calls = None,
+    budget_tokens: budget_options.Tokens = None,
+    budget_cost: budget_options.Cost = None,
     json: JsonFlag = False,
 ) -> None:
     """Make more questions of a seed set, none that is there already or that a test asks."""

@@ -38,7 +38,9 @@ class Sieving(Record):
     min_chars: Annotated[int, typer.Option("--min-chars", min=0, help="Shortest reasoning.")] = 0
     max_chars: Annotated[int | None, typer.Option("--max-chars", min=1, help="Longest reasoning.")] = None
     duplicates: Annotated[bool, typer.Option("--drop-duplicates", help="Of equal reasoning to a question one stays.")] = False
-    near: Annotated[float | None, typer.Option("--near-duplicates", min=0, max=1, help="And of reasoning so similar.")] = None
+    near: Annotated[
+        str, typer.Option("--near-duplicates", metavar="SIMILARITY", help="And of reasoning so similar; 0 to 1, or off.")
+    ] = "off"
     truncated: Annotated[bool, typer.Option("--drop-truncated", help="Reasoning that a token limit cut off goes.")] = False
     leaked: Annotated[bool, typer.Option("--drop-leaked", help="Questions that say their answer go.")] = False
     d: Annotated[int | None, typer.Option("-d", "--rationales", min=1, help="At most so many a question.")] = None

@@ -10,6 +10,7 @@ from typing import Any, cast
 from stillhouse.chat import ChatModel
 from stillhouse.cli.output import Session
 from stillhouse.cli.sieve_options import Sieving, rule_of
+from stillhouse.cli.similarities import similarity_of
 from stillhouse.curation.rationales import Rule, Sieve, read_folder
 from stillhouse.curation.rationales import sieves as kinds
 from stillhouse.curation.rationales.choosing import CHOICES, Choice, Weighing
@@ -89,8 +90,9 @@ def _sieves(session: Session, sieving: Sieving, rule: Rule, stack: AsyncExitStac
         found.append(kinds.leaked)
     if sieving.min_chars or sieving.max_chars is not None:
         found.append(kinds.length(sieving.min_chars, sieving.max_chars))
-    if sieving.duplicates or sieving.near is not None:
-        found.append(kinds.duplicates(sieving.near))
+    near = similarity_of(sieving.near, "--near-duplicates")
+    if sieving.duplicates or near is not None:
+        found.append(kinds.duplicates(near))
     if sieving.grader is not None:
         found.append(kinds.judged(session.workspace.grader(sieving.grader, sieving.judge, partial(_closed_with, stack, session))))
     return found
