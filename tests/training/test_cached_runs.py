@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from stillhouse.formats.examples import read_examples
 from stillhouse.method import Cache, Feature, WhiteBox
-from stillhouse.recipe import Recipe, Teacher
+from stillhouse.recipe import Recipe, Student, Teacher
 from stillhouse.signals import caches
 from stillhouse.students.causal import CausalStudent
 from stillhouse.training import train
@@ -134,3 +135,38 @@ def test_a_run_that_is_stopped_while_its_cache_is_built_ends_as_stopped(tmp_path
         teacher_folder=teacher_folder(tmp_path),
     )
     assert folder is None
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        WhiteBox(temperature=2.0),
+        WhiteBox(temperature_by="token"),
+        *(method for name, method in METHODS.items() if name in ("hidden", "top_k", "sampled")),
+    ],
+    ids=["live", "live, temperature by token", "hidden", "top_k", "sampled"],
+)
+def test_padding_of_the_tables_takes_no_probability(tmp_path: Path, method: WhiteBox) -> None:
+    bench = Bench(tmp_path, method)
+    CausalStudent.build(tiny_spec(tmp_path / "tokenizer"), seed=3).save(tmp_path / "base")
+    student, training = Student(kind="causal", base="base"), bench.recipe.training.model_copy(update={"steps": 3})
+    bench.recipe = bench.recipe.model_copy(update={"student": student, "training": training})
+    plain = bench.run("plain", signals="plain", base_folder=tmp_path / "base")
+    pad(tmp_path / "teacher")
+    unpadded = bench.run("unpadded", signals="padded", base_folder=tmp_path / "base")
+    pad(tmp_path / "base")
+    padded = bench.run("padded", signals="padded", base_folder=tmp_path / "base")
+    assert unpadded.curve[3]["train/loss"] == pytest.approx(plain.curve[3]["train/loss"], rel=1e-4)
+    # Cross-entropy is of the student's whole table, which alone teaches it never to say padding.
+    assert padded.curve[1]["train/kd_loss"] == pytest.approx(plain.curve[1]["train/kd_loss"], rel=1e-4)
+
+
+def pad(folder: Path) -> None:
+    """Forty more rows in the tables, which stand for no token and score high."""
+    model = CausalStudent.load(folder)
+    known = model.vocabulary_size
+    model.network.resize_token_embeddings(known + 40, mean_resizing=False)
+    with torch.no_grad():
+        model.network.get_output_embeddings().weight[known:] = torch.randn(40, model.network.config.hidden_size) * 3
+    model.save(folder)
+    assert CausalStudent.load(folder).vocabulary_size == known

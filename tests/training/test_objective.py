@@ -36,6 +36,10 @@ class Says:
         scores: Tensor = self.network["scores_BTV"]
         return scores
 
+    @property
+    def vocabulary_size(self) -> int:
+        return self.scores_BTV.shape[-1]
+
     def output(self, batch: Batch, *, wanted: Wanted | None = None) -> Output:
         scores_NV = self.scores_BTV.flatten(0, 1).index_select(0, batch.positions_N)
         return Output(scores_NV, Head(torch.eye(scores_NV.shape[-1], dtype=scores_NV.dtype)))

@@ -30,7 +30,7 @@ class Key(Record):
     """Hash of the teacher's weights; `api:` and the dataset's fingerprint for what came with answers."""
     tier: Tier
     parameters: dict[str, float] = {}
-    """The tier's own: `k` and `temperature`, or `samples` and `seed`."""
+    """The tier's own: `k` and `temperature`, or `samples` and `seed`; `vocabulary`: of rows that are of tokens, how many."""
     states: tuple[str, ...] = ()
     """Names of the inner states that are kept beside, of whole examples."""
     format: int = FORMAT

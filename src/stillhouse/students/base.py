@@ -55,7 +55,7 @@ class Trainable(Student, Protocol):
 
     @property
     def vocabulary_size(self) -> int:
-        """V: scores a row has (tokens, labels, or 1)."""
+        """V: scores of a row that mean something (tokens, labels, or 1); the head may have more, as padding."""
 
     @property
     def row_labels(self) -> tuple[str, ...] | None:

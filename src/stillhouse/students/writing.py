@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,11 @@ class WritingStudent:
         positions = getattr(self.network.config, "max_position_embeddings", None)
         return int(positions) if positions else None
 
-    @property
+    @cached_property
     def vocabulary_size(self) -> int:
-        """Scores per position, which can exceed the tokenizer's count."""
-        return int(self.network.config.vocab_size)
+        """V: ids that are tokens. The table may have more rows, as padding: scores that nothing ever means."""
+        highest = max(map(int, self.tokenizer.get_vocab().values()))
+        return min(int(self.network.config.vocab_size), highest + 1)
 
     @property
     def row_labels(self) -> None:

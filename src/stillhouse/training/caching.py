@@ -37,6 +37,7 @@ from stillhouse.signals import (
 from stillhouse.students.base import Trainable
 from stillhouse.tensors import Encoded, Head, Output
 from stillhouse.training.inner_states import columns_of_states, wanted_of
+from stillhouse.training.teachers.base import asked
 
 TOKENS = 4096
 """Positions, padding included, of a batch that the teacher reads; what it says about one is one block of the cache."""
@@ -48,8 +49,9 @@ SECONDS = 5.0
 Array = NDArray[np.generic]
 
 
-def key_of(method: WhiteBox, *, tokenizer: str, teacher: str, states: Sequence[str] = ()) -> Key:
-    """The cache that this method reads. `teacher`: `teacher_hash` of its folder; `states`: as `inner_states.names_of` gives them.
+def key_of(method: WhiteBox, *, tokenizer: str, teacher: str, states: Sequence[str] = (), vocabulary: int | None = None) -> Key:
+    """The cache that this method reads. `teacher`: `teacher_hash` of its folder; `states`: as `inner_states.names_of` gives them;
+    `vocabulary`: how many tokens there are, for teachers that score tokens.
 
     Raises RecipeError where a tier that keeps one temperature is asked for another, or for several.
     """
@@ -68,6 +70,8 @@ def key_of(method: WhiteBox, *, tokenizer: str, teacher: str, states: Sequence[s
                 'cache.tier = "sampled" holds tokens drawn at temperature 1. Set temperature = 1, or cache.tier = "hidden".'
             )
         parameters = {"samples": cache.samples, "seed": 0}
+    if vocabulary is not None:
+        parameters["vocabulary"] = vocabulary
     return Key(tokenizer=tokenizer, teacher=teacher, tier=cache.tier, parameters=parameters, states=tuple(states))
 
 
@@ -158,7 +162,7 @@ def _ask(teacher: Trainable, key: Key, rows: Sequence[Encoded], writer: SignalWr
     if counts != [entry.rows for entry in entries]:
         raise TrainingError(f"A batch of '{teacher.kind}' has other rows than its examples: this kind cannot be cached.")
     with torch.no_grad():
-        output = teacher.output(batch, wanted=wanted_of(key.states))
+        output = asked(teacher, batch, wanted_of(key.states))
         said = _said(output, key, entries)
     writer.add(entries, said, {} if output.states is None else columns_of_states(output.states, key.states))
 
@@ -229,8 +233,7 @@ def _numpy(values: Tensor) -> Array:
 
 def _head_of(teacher: Trainable, row: Encoded, device: torch.device) -> Head:
     """It comes with an answer only: the teacher is asked about one example."""
-    with torch.no_grad():
-        return teacher.output(teacher.collate([row]).to(device)).head
+    return asked(teacher, teacher.collate([row]).to(device)).head
 
 
 def _head_arrays(head: Head) -> dict[str, Array]:

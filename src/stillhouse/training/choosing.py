@@ -177,7 +177,8 @@ class Local:
         read = list(self._encoded().values()) if self.reads_otherwise else rows
         states = names_of(features.wanted, features.teacher_layers) if features is not None else ()
         tokenizer = self.weights.tokenizer_hash() if self.reads_otherwise else self.student.tokenizer_hash()
-        key = key_of(method, tokenizer=tokenizer, teacher=teacher_hash(self.folder), states=states)
+        tokens = self.student.vocabulary_size if self.student.row_labels is None else None
+        key = key_of(method, tokenizer=tokenizer, teacher=teacher_hash(self.folder), states=states, vocabulary=tokens)
         root = self.job.signals_folder or self.job.work / "signals"
         reader = ensure_cache(root, key, read, lambda: self.weights, say=self._say, should_stop=self.job.should_stop)
         if reader is None:

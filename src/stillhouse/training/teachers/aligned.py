@@ -34,7 +34,7 @@ from stillhouse.students.text_stream import TextStream
 from stillhouse.students.token_bytes import TokenBytes
 from stillhouse.tensors import Batch, Encoded
 from stillhouse.training.reading import SLICE_NUMBERS, surprise
-from stillhouse.training.teachers.base import Teaching
+from stillhouse.training.teachers.base import Teaching, asked
 
 REMEMBERED = 1 << 16
 """Answers whose alignment is kept: an epoch of a common dataset."""
@@ -83,7 +83,7 @@ class AlignedTeacher(Teaching):
         rows = [self._row(name, meeting) for name, meeting in zip(batch.examples, meetings, strict=True)]
         read = self._teacher.collate(rows).to(batch.targets_N.device)
         with torch.no_grad():
-            output = self._teacher.output(read)
+            output = asked(self._teacher, read)
             said = Projected(output.hidden_NH, output.head)
             return self._heard(said, read, batch, meetings)
 

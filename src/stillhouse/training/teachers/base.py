@@ -8,12 +8,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from stillhouse.losses.sources import Source
-from stillhouse.tensors import Batch, States, Wanted
+from stillhouse.students.base import Trainable
+from stillhouse.tensors import Batch, Output, States, Wanted
+
+
+def asked(teacher: Trainable, batch: Batch, wanted: Wanted | None = None) -> Output:
+    """What its weights say, without a graph, over its tokens alone: what the head has for padding takes no probability."""
+    with torch.no_grad():
+        output = teacher.output(batch, wanted=wanted)
+    return replace(output, head=output.head.first(min(output.head.size, teacher.vocabulary_size)))
 
 
 class Teaching(ABC):

@@ -9,7 +9,7 @@ import torch
 from stillhouse.losses.sources import Projected, Source
 from stillhouse.students.base import Trainable
 from stillhouse.tensors import Batch, Encoded, Head, States, Wanted
-from stillhouse.training.teachers.base import Teaching
+from stillhouse.training.teachers.base import Teaching, asked
 
 
 class LiveTeacher(Teaching):
@@ -36,19 +36,16 @@ class LiveTeacher(Teaching):
             teacher.network.eval()
 
     def source(self, batch: Batch) -> Source:
-        with torch.no_grad():
-            output = self._teacher.output(self._own(batch))
+        output = asked(self._teacher, self._own(batch))
         return Projected(output.hidden_NH, self._head(output.head))
 
     def states(self, batch: Batch, wanted: Wanted) -> States:
-        with torch.no_grad():
-            output = self._teacher.output(self._own(batch), wanted=wanted)
+        output = asked(self._teacher, self._own(batch), wanted)
         assert output.states is not None
         return output.states
 
     def both(self, batch: Batch, wanted: Wanted) -> tuple[Source, States]:
-        with torch.no_grad():
-            output = self._teacher.output(self._own(batch), wanted=wanted)
+        output = asked(self._teacher, self._own(batch), wanted)
         assert output.states is not None
         return Projected(output.hidden_NH, self._head(output.head)), output.states
 
