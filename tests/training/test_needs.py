@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from stillhouse.errors import RecipeError
-from stillhouse.method import BlackBox, Feature, Method, Preference, Rollouts, WhiteBox
-from stillhouse.recipe import Member, Recipe, Stage, Student, Teacher
+from stillhouse.method import BlackBox, Cache, Feature, Method, Preference, Rollouts, WhiteBox
+from stillhouse.recipe import Initialisation, Member, Recipe, Stage, Student, Teacher, Training
 from stillhouse.training.needs import check_needs
 
 TWO = Teacher(members=(Member(model="a"), Member(model="b")))
@@ -82,3 +82,37 @@ def test_a_stage_does_not_change_what_the_examples_are_made_of(method: Method, c
 def test_what_can_be_done_passes(method: Method) -> None:
     check(method)
     check(method, {}, {"temperature": 1.0})
+
+
+SEVERAL = {"teacher": TWO}
+REGRESSION = Student(kind="encoder", config={"objective": "regression"})
+
+
+@pytest.mark.parametrize(
+    ("method", "parts", "message"),
+    [
+        (WhiteBox(loss="jensen_shannon", options={"betaa": 0.5}), {}, "does not fit the loss 'jensen_shannon'"),
+        (WhiteBox(features=(Feature(loss="pooled", options={"nosuch": 1}),)), {}, "does not take options"),
+        (WhiteBox(loss="sampled", source="cache", temperature=2.0, cache=Cache(tier="sampled")), {}, "Set temperature = 1"),
+        (WhiteBox(align="bytes"), {}, r'loss = "ranked"'),
+        (WhiteBox(align="bytes", loss="ranked"), {"student": Student(kind="encoder")}, "both decoders"),
+        (WhiteBox(source="mutual"), SEVERAL, "between two networks"),
+        (WhiteBox(features=(Feature(loss="pooled"),)), SEVERAL, "one teacher's"),
+        (WhiteBox(loss="top_k", source="cache", cache=Cache(tier="top_k")), SEVERAL, "keeps only some scores"),
+        (
+            WhiteBox(),
+            {"teacher": TWO.model_copy(update={"combine": "confidence"}), "student": REGRESSION},
+            "a number has no probability",
+        ),
+        (WhiteBox(rollouts=Rollouts()), {"student": Student(kind="seq2seq")}, "is for decoders"),
+        (Preference(), {"student": Student(kind="encoder")}, "student that writes"),
+        (BlackBox(), {"student": Student(kind="seq2seq"), "training": Training(pack=True)}, "pack is for decoders"),
+        (BlackBox(), {"student": Student(kind="encoder", config={"max_length": 1})}, "max_length"),
+        (BlackBox(), {"student": Student(kind="static", config={"labels": ["a", "b", "a"]})}, "'a' more than once"),
+        (BlackBox(), {"student": Student(kind="causal", base="b", init=Initialisation())}, "leave .* base and tokenizer out"),
+        (WhiteBox(), {"teacher": Teacher(members=(Member(model="a", tasks=("x",)),))}, 'set .teacher. combine = "task"'),
+    ],
+)
+def test_what_the_words_of_a_recipe_cannot_mean_together(method: Method, parts: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        check_needs(Recipe.model_validate({"student": Student(kind="causal"), "method": method, **parts}), local=True)

@@ -16,6 +16,7 @@ from stillhouse.training import precision
 from stillhouse.training.averaging import RunningAverage
 from stillhouse.training.precision import autocast_of, keep_fewer_activations
 from tests.students.tiny import tiny_spec, write_tokenizer
+from tests.students.tiny_encoders import BERT, build, kinds_of_things, write_wordpieces
 from tests.training.runs import recipe, run, weights_hash, write_sums
 
 CPU = torch.device("cpu")
@@ -101,6 +102,22 @@ def test_fewer_activations_give_the_same_curve(tmp_path: Path, dropout: float) -
     )
     for step, metrics in plain.items():
         assert fewer[step] == pytest.approx(metrics, rel=1e-5)
+
+
+def test_an_encoders_layers_can_compute_again(tmp_path: Path) -> None:
+    write_wordpieces(tmp_path)
+    student = build(tmp_path, kinds_of_things(), **BERT)
+    batch = student.collate(student.encode(kinds_of_things(), max_tokens=64))
+    student.network.train()
+    found = []
+    for on in (False, True):
+        if on:
+            keep_fewer_activations(student.network)
+        torch.autograd.backward(student.output(batch).scores_NV.logsumexp(dim=-1).sum())
+        found.append({name: parameter.grad for name, parameter in student.network.named_parameters()})
+        student.network.zero_grad(set_to_none=True)
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(found[1][name], gradient)
 
 
 def test_fewer_activations_are_kept(tmp_path: Path) -> None:

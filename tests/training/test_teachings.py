@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from stillhouse.errors import RecipeError, TrainingError
 from stillhouse.losses.forward_kl import ForwardKL
 from stillhouse.losses.sources import Projected
 from stillhouse.method import Feature, Rollouts, WhiteBox
-from stillhouse.recipe import Member, Teacher
+from stillhouse.recipe import Adapter, Member, Teacher
 from stillhouse.students.causal import CausalStudent
 from stillhouse.tensors import Encoded
 from stillhouse.training import train
@@ -45,7 +46,8 @@ def resumed(root: Path, method: WhiteBox, *, teacher: Teacher | None = None, **f
 @pytest.mark.parametrize("combine", ["weight", "task", "confidence"])
 def test_several_teachers_resume_exactly(tmp_path: Path, combine: str) -> None:
     folders = (teacher_folder(tmp_path, 7), teacher_folder(tmp_path, 8))
-    spec = teachers(tmp_path, ("even",), ("odd",), combine=combine)
+    tasks: tuple[tuple[str, ...], ...] = (("even",), ("odd",)) if combine == "task" else ((), ())
+    spec = teachers(tmp_path, *tasks, combine=combine)
     log = resumed(tmp_path, WhiteBox(), teacher=spec, member_folders=folders)
     assert log.curve[6]["train/kd_loss"] > 0
 
@@ -92,6 +94,16 @@ def test_a_peer_is_left_as_it_was_by_a_step_in_which_nothing_counts_or_is_a_numb
 def test_the_peer_learns_too_and_resumes_exactly(tmp_path: Path) -> None:
     log = resumed(tmp_path, WhiteBox(source="mutual", weight=0.5))
     assert log.curve[6]["train/peer_loss"] < log.curve[1]["train/peer_loss"]
+
+
+@pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed")
+@pytest.mark.parametrize("source", ["ema", "mutual"])
+def test_beside_weights_in_four_bits_adapters_alone_are_averaged_and_taught(tmp_path: Path, source: Any) -> None:
+    plan = recipe(tmp_path, method=WhiteBox(source=source, weight=0.5), **SHORT)
+    student = plan.student.model_copy(update={"adapter": Adapter(rank=2, alpha=8.0, bits=4)})
+    write_sums(tmp_path / "data")
+    log = run(plan.model_copy(update={"student": student}), tmp_path / "data", tmp_path / "work")
+    assert log.curve[6]["train/kd_loss"] > 0
 
 
 def test_a_named_teacher_can_be_the_peer(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from stillhouse.evaluation.cases import Case, described
 from stillhouse.grade import Answered, Grade, Grader, GradingError, TokenUsage, added
 from stillhouse.records import Record
 from stillhouse.sample import Item, Sample
+from stillhouse.students.texts import naming_task
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Candidate:
     size_bytes: int | None = None
     local: bool = False
     """Runs on this machine: costs time, not tokens."""
+    told_task: bool = False
+    """Knows several tasks apart, by the system message: where an example's metadata alone says its task, it is told."""
 
 
 class Plan(Record):
@@ -113,7 +116,8 @@ async def warm(candidate: Candidate, cases: Sequence[Case]) -> None:
 def request_for(candidate: Candidate, example: Example, plan: Plan) -> ChatRequest:
     """What a candidate is asked about an example."""
     tools = {"tools": example.tools} if example.tools else {}
-    return ChatRequest.build(candidate.name, example.messages, **plan.parameters, **tools)
+    messages = naming_task(example) if candidate.told_task else example.messages
+    return ChatRequest.build(candidate.name, messages, **plan.parameters, **tools)
 
 
 async def _row(model: str, case: Case, outcome: Outcome | None, graders: Sequence[Grader], *, whole: bool) -> Answered:

@@ -14,6 +14,7 @@ from stillhouse.grade import Interval, ModelResult, Report
 from stillhouse.jobs.evaluations import report_rows
 from stillhouse.jobs.speeds import texts_per_second
 from stillhouse.records import Record
+from stillhouse.students.texts import naming_task
 from stillhouse.workspace import Workspace
 
 
@@ -47,7 +48,7 @@ def compare_with_teacher(workspace: Workspace, report: Report, dataset: Dataset)
     teacher, student = found["teacher"], found["student"]
     if not teacher.parameters or not student.parameters:
         return None
-    chats = [example.messages for example in read_examples(workspace.dataset_folder(dataset.fingerprint), "test")]
+    chats = [naming_task(example) for example in read_examples(workspace.dataset_folder(dataset.fingerprint), "test")]
     speeds = texts_per_second({role: folder for role, folder in folders.items() if folder is not None}, chats)
     grader = report.graders[0]
     return Comparison(

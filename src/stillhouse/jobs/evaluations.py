@@ -174,7 +174,13 @@ def _candidate(workspace: Workspace, role: str, name: str, target: str) -> Candi
         parameters=artifact.parameters if artifact else None,
         size_bytes=artifact.size_bytes if artifact else None,
         local=artifact is not None or target.startswith(BUILTIN),
+        told_task=artifact is not None and _heads(artifact) == "task",
     )
+
+
+def _heads(artifact: Artifact) -> object:
+    """As its recipe has them."""
+    return artifact.recipe.get("student", {}).get("config", {}).get("heads")
 
 
 def _voting(candidate: Candidate, graders: Sequence[str]) -> Candidate:

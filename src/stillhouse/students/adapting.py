@@ -170,11 +170,17 @@ def _quantise(network: Any, targets: Sequence[str], bits: int) -> None:
     library = _library("bitsandbytes", f"An adapter on {bits}-bit weights (QLoRA)", "qlora")
     kept = set(getattr(network, "_keep_in_fp32_modules", None) or ())
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    for name in targets:
+    fit = [
+        name for name in targets if name.rpartition(".")[2] not in kept and type(network.get_submodule(name)) is torch.nn.Linear
+    ]
+    if not fit:
+        raise RecipeError(
+            f"[student.adapter] bits = {bits}: none of the adapted layers ({', '.join(sorted(targets)[:4])}, ...) can be kept in "
+            "fewer bits; GPT-2's, for one, are transposed. Leave bits out, or take a student of another family."
+        )
+    for name in fit:
         parent, _, leaf = name.rpartition(".")
         layer = network.get_submodule(name)
-        if leaf in kept or type(layer) is not torch.nn.Linear:
-            continue
         try:
             quantised = _in_bits(library, layer, bits).to(device)
         except Exception as exc:  # a library of kernels, which fail in any way where they do not run

@@ -202,7 +202,7 @@ def _from_teacher(
     if card.architecture == "compact":
         student = _compact(card, shape, tokenizer, dropout)
         assert isinstance(student.network, Compact)
-        start_compact(teacher, student.network, init, examples, vocabulary)
+        start_compact(teacher, student.network, init, examples, vocabulary, card.labels.names)
         return student
     theirs = teacher.network.body.config
     if card.pooling != teacher.card.pooling or isinstance(teacher.network, Compact):
@@ -211,7 +211,7 @@ def _from_teacher(
         )
     config = with_labels(with_dropout(resized(theirs, {**shape, "vocab_size": len(tokenizer)}), dropout), card)
     reader = reader_of(auto_of(card).from_config(config, dtype=torch.float32), card)
-    start_plain(teacher, reader, init, examples, vocabulary)
+    start_plain(teacher, reader, init, examples, vocabulary, card.labels.names)
     return EncoderStudent(reader, tokenizer, card)
 
 

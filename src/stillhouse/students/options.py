@@ -48,6 +48,9 @@ def read_options(kind: type[Options], config: dict[str, Any]) -> tuple[Options, 
         options = kind.model_validate(own)
     except ValidationError as exc:
         raise RecipeError(f"[student.config] does not shape this student: {problems_of(exc)}.") from exc
+    twice = sorted({label for label in options.labels if options.labels.count(label) > 1})
+    if twice:
+        raise RecipeError(f"[student.config] labels has {', '.join(map(repr, twice))} more than once. Name each label once.")
     if options.heads == "task" and options.objective not in ("classification", "pair"):
         raise RecipeError(f'[student.config] heads = "task" is for labels of texts, and objective is "{options.objective}".')
     if options.heads == "task" and options.labels:

@@ -6,6 +6,7 @@ Taught and asked alike, because both come through here. How texts become tokens 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 
@@ -48,6 +49,12 @@ def task_of_example(example: Example) -> str:
     return example.metadata.get("task") or task_of(example.messages)
 
 
+def naming_task(example: Example) -> list[Message]:
+    """Its chat as a student of several tasks is asked: with the task in a system message, where only the metadata says it."""
+    task = task_of_example(example)
+    return example.messages if task == task_of(example.messages) else [{"role": "system", "content": task}, *example.messages]
+
+
 def label_of(example: Example) -> str:
     """The label it teaches. Raises TrainingError where the answer is empty."""
     label = example.answer.strip()
@@ -76,12 +83,15 @@ def written_labels(labels: Sequence[str]) -> str:
 def number_of(example: Example) -> float:
     """The number it teaches. Raises TrainingError where the answer is none."""
     try:
-        return float(example.answer.strip())
+        number = float(example.answer.strip())
     except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
         raise TrainingError(
             f"The example {example.id} has no number to learn: its answer is {example.answer[:60]!r}. "
             'Remove it, or set [student.config] objective = "classification" to learn labels.'
-        ) from None
+        )
+    return number
 
 
 def written_number(number: float) -> str:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stillhouse.errors import RecipeError
-from stillhouse.losses import LOSSES
-from stillhouse.losses.base import Loss
 from stillhouse.method import BlackBox, Method, Preference, WhiteBox
 from stillhouse.students.base import Trainable
 from stillhouse.students.causal import CausalStudent
 from stillhouse.tensors import Encoded
 from stillhouse.training.base import Job
 from stillhouse.training.choosing import Local, Teachers, load_folder
+from stillhouse.training.combinations import loss_of
 from stillhouse.training.feeds import Feed
 from stillhouse.training.needs import teacher_folders
 from stillhouse.training.objective import Distillation, Objective
@@ -59,18 +58,8 @@ def _objective(job: Job, student: Trainable, method: Method, teachers: Teachers)
         if method.loss == "dpo":
             return DirectPreference(method)
         return Contrastive(method, Local(job, student, teacher_folders(job)[0]).live())
-    loss = _loss(method)
+    loss = loss_of(method)
     teaching, features = teachers.of(method)
     if method.rollouts is not None and method.rollouts.estimator == "policy-gradient" and loss is not None:
         return PolicyGradient(method, teaching, loss)
     return Distillation(method, teaching, loss, features)
-
-
-def _loss(method: WhiteBox) -> Loss | None:
-    if method.loss == "none":
-        return None
-    try:
-        loss: Loss = LOSSES.resolve(method.loss)(**method.options)
-    except (TypeError, ValueError) as exc:
-        raise RecipeError(f"[method.options] does not fit the loss '{method.loss}': {exc}.") from exc
-    return loss

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 from stillhouse.errors import RecipeError
 from stillhouse.formats.examples import read_examples, read_manifest
@@ -20,6 +19,7 @@ from stillhouse.students.states import shape_of
 from stillhouse.tensors import Encoded
 from stillhouse.training.base import Job, Progress, StopRequestedError
 from stillhouse.training.caching import ensure_cache, entry_of, key_of, teacher_hash
+from stillhouse.training.combinations import ALIGNED_BY
 from stillhouse.training.features import FeatureTerms
 from stillhouse.training.inner_states import names_of
 from stillhouse.training.logprobs import api_teacher
@@ -105,32 +105,18 @@ class Teachers:
         """Layers and width of the states it can give."""
         if method.source == "ema" or not self._members:
             return shape_of(self._student.network)
-        if len(self._members) > 1:
-            raise RecipeError(
-                "Inner states are compared with one teacher's, and [[teacher.members]] names several. Keep one of the two."
-            )
         return shape_of(self._members[0].weights.network)
-
-
-_ALIGNED_BY: dict[str, Literal["ranks", "tokens"]] = {"ranked": "ranks", "top_k": "tokens"}
-"""Loss -> what two vocabularies are compared by."""
 
 
 def _aligned(job: Job, student: Trainable, method: WhiteBox) -> AlignedTeacher:
     """A decoder that cuts text into other tokens, heard where both cuts meet. Raises RecipeError."""
-    plain = method.source == "live" and method.temperature == 1.0 and not method.features and not method.rollouts
-    if method.loss not in _ALIGNED_BY or not plain:
-        raise RecipeError(
-            'align = "bytes" compares what two tokenizers have in common: set [method] loss = "ranked" (by rank) or "top_k" (by '
-            'token), source = "live", temperature = 1, and leave features and rollouts out.'
-        )
     folders = teacher_folders(job)
     teacher = load_folder(folders[0], student.kind)
     if len(folders) > 1 or not isinstance(teacher, CausalStudent) or not isinstance(student, CausalStudent):
         raise RecipeError('align = "bytes" is between one teacher and one student, both decoders (kind = "causal").')
     splits = (read_examples(job.dataset_folder, split) for split in ("train", "valid"))
     examples = [example for split in splits for example in split]
-    return AlignedTeacher(teacher, student, examples, by=_ALIGNED_BY[method.loss])
+    return AlignedTeacher(teacher, student, examples, by=ALIGNED_BY[method.loss])
 
 
 def load_folder(folder: Path, kind: str) -> Trainable:
@@ -217,8 +203,6 @@ def _mutual(job: Job, student: Trainable, method: WhiteBox, members: Sequence[Lo
 
     Its own lessons are the student's cross-entropy and forward KL, in the same shares.
     """
-    if len(members) > 1:
-        raise RecipeError('source = "mutual" is between two networks, and [[teacher.members]] names several teachers. Keep one.')
     if members and (members[0].reads_otherwise or members[0].order is not None):
         raise RecipeError(
             "The peer has a tokenizer of its own, or the labels in another order, and both learn from the same batches. Give the "

@@ -52,7 +52,7 @@ class FeatureTerms(nn.Module):
         terms = []
         for feature in features:
             pairs = _pairs(feature, student_layers, teacher_layers)
-            losses = [_built(feature) for _ in pairs]
+            losses = [built(feature) for _ in pairs]
             for loss in losses:
                 loss.prepare(student_width, teacher_width, generator)
             terms.append(_Term(feature.weight, pairs, losses))
@@ -152,11 +152,12 @@ def _kind(feature: Feature) -> Any:
     return FEATURES.resolve(feature.loss)
 
 
-def _built(feature: Feature) -> FeatureLoss:
+def built(feature: Feature) -> FeatureLoss:
+    """Its loss, with its options. Raises UsageError for one that does not exist, RecipeError for options it does not take."""
     kind = _kind(feature)
     try:
         loss: FeatureLoss = kind(**feature.options)
-    except TypeError as exc:
+    except (TypeError, ValueError) as exc:
         known = [name for name in inspect.signature(kind.__init__).parameters if name not in {"self", "args", "kwargs"}]
         raise RecipeError(
             f'[[method.features]] loss = "{feature.loss}" does not take options = {feature.options}. '

@@ -15,6 +15,7 @@ from stillhouse.method import Method, Preference, WhiteBox
 from stillhouse.recipe import Recipe
 from stillhouse.signal import GIVES, Signal
 from stillhouse.training.base import Job
+from stillhouse.training.combinations import check_combinations
 
 _OF_THE_EXAMPLES = ("kind", "rationale", "rationale_weight", "answer_weight", "step_by_step", "rollouts")
 LOCAL = ("live", "cache")
@@ -23,6 +24,7 @@ LOCAL = ("live", "cache")
 
 def check_needs(recipe: Recipe, *, local: bool) -> None:
     """Raises RecipeError for the first thing that the recipe's teacher cannot give. `local`: its weights lie on this machine."""
+    check_combinations(recipe)
     for number, (_, method) in enumerate(recipe.methods(), start=1):
         _check_unchanged(recipe.method, method, number)
         _check_method(method, local)

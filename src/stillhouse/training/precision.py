@@ -53,6 +53,7 @@ def keep_fewer_activations(network: Any) -> None:
 
     Raises RecipeError for a network that cannot.
     """
+    network = getattr(network, "body", network)  # what a reader is around
     if not getattr(network, "supports_gradient_checkpointing", False):
         raise RecipeError(
             "This student's network cannot compute activations again: set [training] gradient_checkpointing = false."

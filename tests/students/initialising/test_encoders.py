@@ -67,6 +67,23 @@ def test_narrower_and_shallower_it_is_still_what_transformers_loads(tokenizer: P
         torch.testing.assert_close(plain(input_ids=torch.tensor([row.tokens])).logits[0], scores(student)[0], rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("config", [{}, {"architecture": "compact", "embedding_size": 32, **SAME}], ids=["plain", "compact"])
+def test_each_label_keeps_its_own_scores(tokenizer: Path, config: dict[str, Any]) -> None:
+    teacher = teacher_of(tokenizer, pooling="mean")
+    student = started(teacher, labels=["new", *reversed(teacher.row_labels)], **config)
+    same = scores(student)[:, [student.row_labels.index(label) for label in teacher.row_labels]]
+    torch.testing.assert_close(same, scores(teacher), rtol=0, atol=1e-5)
+
+
+def test_a_teacher_of_several_tasks_can_be_started_from(tokenizer: Path) -> None:
+    rows = [each.model_copy(update={"metadata": {"task": f"task {i % 2}"}}) for i, each in enumerate(EXAMPLES)]
+    built = Student(kind="encoder", config={**BERT, "heads": "task"}, tokenizer=str(tokenizer))
+    teacher = EncoderStudent.build(built, examples=rows, seed=3)
+    given = Student(kind="encoder", config={"heads": "task", "hidden_size": 16}, init=Initialisation(vocabulary="task"))
+    student = EncoderStudent.build(given, examples=rows, teacher=teacher)
+    assert student.row_labels == teacher.row_labels and student.parameters < teacher.parameters
+
+
 def test_a_compact_network_of_the_teacher_s_sizes_is_the_teacher(tokenizer: Path) -> None:
     teacher = teacher_of(tokenizer, pooling="mean")
     student = started(teacher, architecture="compact", embedding_size=32, **SAME)

@@ -33,7 +33,20 @@ def byte_level(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("write", [write_wordpieces, byte_level])
+def with_suffixes(folder: Path) -> Path:
+    """A BPE tokenizer that marks where a word ends, as GPT-1's."""
+    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]", end_of_word_suffix="</w>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.BPEDecoder(suffix="</w>")
+    trainer = trainers.BpeTrainer(
+        vocab_size=200, special_tokens=["[UNK]"], end_of_word_suffix="</w>", initial_alphabet=list("zbr9"), show_progress=False
+    )
+    tokenizer.train_from_iterator([*TEXTS, *OTHERS] * 5, trainer)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]").save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("write", [write_wordpieces, byte_level, with_suffixes])
 def test_the_texts_become_the_same_tokens_and_others_are_spelled(tmp_path: Path, write: Callable[[Path], Path]) -> None:
     whole = load_tokenizer(write(tmp_path / "whole"))
     small, kept = pruned(whole, whole(TEXTS)["input_ids"], "task")

@@ -21,6 +21,7 @@ from stillhouse.students.initialising.vocabulary import pruned
 from stillhouse.students.initialising.widths import Heads, Kept, cut, keep, measure
 from stillhouse.students.networks.compact import Compact, CompactShape
 from stillhouse.students.networks.folded import Folded
+from stillhouse.students.texts import naming_task
 
 TEXTS = 64
 """Texts on which importance is measured."""
@@ -32,7 +33,7 @@ def vocabulary_of(teacher: Any, init: Initialisation, examples: Sequence[Example
         return teacher.tokenizer, None
     if not examples:
         raise RecipeError('[student.init] vocabulary: there is no train split to tell its tokens from. Set vocabulary = "all".')
-    texts = [row.tokens for row in teacher.questions([example.messages for example in examples])]
+    texts = [row.tokens for row in teacher.questions([naming_task(example) for example in examples])]
     tokenizer, kept = pruned(teacher.tokenizer, texts, init.vocabulary)
     return tokenizer, torch.tensor(kept)
 
@@ -42,7 +43,7 @@ def texts_through(teacher: Any, network: Any, examples: Sequence[Example] | None
     if not examples:
         return None
     step = -(-len(examples) // TEXTS)
-    rows = teacher.questions([example.messages for example in examples[::step]])
+    rows = teacher.questions([naming_task(example) for example in examples[::step]])
 
     def run() -> None:
         for row in rows:
@@ -53,9 +54,14 @@ def texts_through(teacher: Any, network: Any, examples: Sequence[Example] | None
 
 
 def start_plain(
-    teacher: Any, student: Any, init: Initialisation, examples: Sequence[Example] | None, vocabulary: Tensor | None
+    teacher: Any,
+    student: Any,
+    init: Initialisation,
+    examples: Sequence[Example] | None,
+    vocabulary: Tensor | None,
+    labels: Sequence[str],
 ) -> None:
-    """Fill `student` (a reader around a random transformers network) from the teacher's, in place."""
+    """Fill `student` (a reader around a random transformers network, its scores of `labels`) from the teacher's, in place."""
     theirs, ours = teacher.network.body, student.body
     if theirs.config.model_type != ours.config.model_type:
         raise RecipeError(
@@ -69,13 +75,18 @@ def start_plain(
     run = texts_through(teacher, teacher.network, examples)
     kept = _kept(theirs, ours.config, run, vocabulary)
     cut(theirs, ours, layers, kept)
-    _copy_head(teacher.network.last, student.last, kept.width)
+    _copy_head(teacher, teacher.network.last, student.last, kept.width, labels)
 
 
 def start_compact(
-    teacher: Any, student: Compact, init: Initialisation, examples: Sequence[Example] | None, vocabulary: Tensor | None
+    teacher: Any,
+    student: Compact,
+    init: Initialisation,
+    examples: Sequence[Example] | None,
+    vocabulary: Tensor | None,
+    labels: Sequence[str],
 ) -> None:
-    """Fill a random compact network from the teacher's, in place."""
+    """Fill a random compact network, its scores of `labels`, from the teacher's, in place."""
     source, shape = as_compact(teacher.network, each_token=student.each_token), student.config
     layers = _layers(init, shape, source.config)
     width = torch.arange(min(shape.hidden_size, source.config.hidden_size))
@@ -86,7 +97,7 @@ def start_compact(
         cut(source, student, layers, kept)
         width = kept.width
         if isinstance(teacher.network, Compact) or _averages(teacher):
-            _copy_head(source.last, student.last, width)
+            _copy_head(teacher, source.last, student.last, width, labels)
     _fill_table(teacher, source, student, init, width, vocabulary, copied=bool(layers))
 
 
@@ -107,12 +118,16 @@ def _kept(theirs: Any, config: Any, run: Callable[[], None] | None, vocabulary: 
     )
 
 
-def _copy_head(theirs: nn.Linear, ours: nn.Linear, width: Tensor) -> None:
-    """The teacher's head, of the columns that are kept; one for other labels stays random."""
-    if ours.out_features == theirs.out_features and ours.in_features == len(width) and theirs.in_features > int(width.max()):
-        with torch.no_grad():
-            ours.weight.copy_(theirs.weight[:, width])
-            ours.bias.copy_(theirs.bias)
+def _copy_head(teacher: Any, theirs: nn.Linear, ours: nn.Linear, width: Tensor, labels: Sequence[str]) -> None:
+    """The teacher's scores, of the columns that are kept, each to its label's; labels that it does not know stay random."""
+    if ours.in_features != len(width) or theirs.in_features <= int(width.max()):
+        return
+    known = {label: row for row, label in enumerate(teacher.row_labels)} or {"": 0}  # a number has one score without a name
+    rows = [(row, known[label]) for row, label in enumerate(labels or [""]) if label in known]
+    with torch.no_grad():
+        for mine, other in rows:
+            ours.weight[mine] = theirs.weight[other, width]
+            ours.bias[mine] = theirs.bias[other]
 
 
 def embeddings_of(network: Any) -> Tensor:

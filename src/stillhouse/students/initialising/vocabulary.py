@@ -45,9 +45,9 @@ def pruned(tokenizer: Any, texts: Iterable[Sequence[int]], how: Literal["task"] 
 def _always(state: dict[str, Any]) -> set[int]:
     """Special tokens, and those that spell any text: single characters, whole or continued, and bytes."""
     model = state["model"]
-    prefix = model.get("continuing_subword_prefix") or ""
+    prefix, suffix = model.get("continuing_subword_prefix") or "", model.get("end_of_word_suffix") or ""
     special = {token["id"] for token in state["added_tokens"]}
-    small = {number for token, number in model["vocab"].items() if len(token.removeprefix(prefix) if prefix else token) == 1}
+    small = {number for token, number in model["vocab"].items() if len(token.removeprefix(prefix).removesuffix(suffix)) == 1}
     bytes_ = {number for token, number in model["vocab"].items() if token.startswith("<0x") and token.endswith(">")}
     unknown = model["vocab"].get(model.get("unk_token") or "")
     return special | small | bytes_ | ({unknown} if unknown is not None else set())

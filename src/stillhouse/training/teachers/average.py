@@ -37,8 +37,9 @@ class AverageTeacher(LiveTeacher):
 
     @torch.no_grad()
     def _follow(self, decay: float) -> None:
-        ours, theirs = list(self._teacher.network.parameters()), list(self._student.network.parameters())
-        torch._foreach_lerp_(ours, [parameter.detach() for parameter in theirs], 1 - decay)
+        pairs = zip(self._teacher.network.parameters(), self._student.network.parameters(), strict=True)
+        moving = [(ours, theirs.detach()) for ours, theirs in pairs if theirs.requires_grad]
+        torch._foreach_lerp_([ours for ours, _ in moving], [theirs for _, theirs in moving], 1 - decay)
 
     def state(self) -> Mapping[str, Tensor]:
         weights = {f"weights.{name}": parameter.detach() for name, parameter in self._teacher.network.named_parameters()}

@@ -22,9 +22,12 @@ class MutualTeacher(LiveTeacher):
     """A live teacher whose own weights move; `lessons` is what it minimises, with the student as its teacher."""
 
     def __init__(self, peer: Trainable, lessons: Objective, *, learning_rate: float) -> None:
+        whole = list(peer.network.parameters())
+        # Adapters alone, where it has them; all of one that another stage has frozen.
+        learning = [each for each in whole if each.requires_grad] or [each for each in whole if each.is_floating_point()]
         super().__init__(peer)
         self._lessons = lessons
-        self._parameters = [parameter.requires_grad_() for parameter in peer.network.parameters()]
+        self._parameters = [parameter.requires_grad_() for parameter in learning]
         self._optimizer = torch.optim.AdamW(self._parameters, lr=learning_rate, fused=True)
         self._rate = learning_rate
 
