@@ -16,12 +16,13 @@ from stillhouse.errors import NotFoundError, RecipeError, TrainingError, UsageEr
 from stillhouse.formats.examples import write_dataset_folder
 from stillhouse.ids import new_id
 from stillhouse.jobs import queue
-from stillhouse.jobs.planning import plan_training
-from stillhouse.loop import Steps, _train, check_evaluation, make_dataset, prepare
+from stillhouse.jobs.planning import plan_training, untaught_labels, with_entered
+from stillhouse.loop import Steps, _finished, _train, check_evaluation, make_dataset, prepare
 from stillhouse.recipe import DataSource, Recipe, load_recipe
 from stillhouse.run import Run
 from stillhouse.settings import Settings
 from stillhouse.workspace import Workspace
+from tests.two_labels import write_base
 
 
 @pytest.fixture
@@ -274,7 +275,7 @@ def test_a_run_that_was_left_off_goes_on(workspace: Workspace, workers: Workers,
     workers.ends = "succeeded"
     run = _train(workspace, plan_training(workspace, recipe, data), workers.steps)
     assert [each.id for each in workers.started] == [run.id, run.id]
-    assert f"Run {run.id} goes on from step 3." in workers.said
+    assert f"Run {run.id} goes on; it had come to step 3." in workers.said
 
 
 def test_a_run_that_failed_or_says_something_else_is_left_alone(workspace: Workspace, workers: Workers, data: Dataset) -> None:
@@ -303,3 +304,51 @@ async def test_a_dataset_is_tested_on_a_file_and_learns_from_what_it_held_back_i
     assert (made.counts["test"], made.counts["valid"]) == (2, known.counts["valid"])
     assert made.counts["train"] + made.counts["valid"] == 39, "the question that the file asks is not learnt from"
     assert (made.teachers, made.may_train, made.parents) == ({"big": 40}, {"lab": "no: 2c"}, (known.fingerprint,))
+
+
+def test_recipes_that_are_each_others_teachers_are_refused(
+    workspace: Workspace, workers: Workers, data: Dataset, tmp_path: Path
+) -> None:
+    student = '[student]\nkind = "encoder"\n[training]\nsteps = 1\n[method]\nkind = "white-box"\n[teacher]\nrecipe = '
+    (tmp_path / "a.toml").write_text(f'{student}"b.toml"\n')
+    (tmp_path / "b.toml").write_text(f'{student}"a.toml"\n')
+    with pytest.raises(RecipeError, match=r"goes round: .*b.toml -> .*a.toml -> .*b.toml"):
+        prepare(workspace, load_recipe(tmp_path / "a.toml"), data, workers.steps)
+    assert workers.started == []
+
+
+async def test_rows_that_are_put_aside_are_told_every_time(workspace: Workspace, tmp_path: Path) -> None:
+    good = "".join(f"text {i},{'ab'[i % 2]}\n" for i in range(20))
+    source = DataSource(name="d", train=str(tmp_path / "train.csv"))
+    (tmp_path / "train.csv").write_text(f"text,category\n{good}")
+    made, said = await make_dataset(workspace, source), list[str]()
+    (tmp_path / "train.csv").write_text(f"text,category\n{good},a\nno label,\n")
+    assert await make_dataset(workspace, source, said.append) == made
+    assert [line.split(":")[0] for line in said[:2]] == ["Put aside", "Put aside"] and "line 22" in said[0]
+
+
+def test_a_teacher_in_a_plain_folder_is_entered_first(workspace: Workspace, tmp_path: Path) -> None:
+    folder = str(write_base(tmp_path / "base"))
+    member, model = ({"teacher": {"members": [{"model": folder}]}}, {"teacher": {"model": folder}})
+    first, second = (
+        with_entered(workspace, Recipe.model_validate({"student": {"kind": "encoder"}, **each})).teacher
+        for each in (member, model)
+    )
+    assert first.members[0].model == second.model == workspace.artifact(str(second.model)).id
+
+
+async def test_it_runs_where_a_loop_runs_already(workspace: Workspace, tmp_path: Path) -> None:
+    async def three() -> int:
+        return 3
+
+    assert _finished(three()) == 3
+
+
+async def test_labels_that_are_only_tested_are_told(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("text,category\n" + "".join(f"text {i},{'ab'[i % 2]}\n" for i in range(8)))
+    (tmp_path / "test.csv").write_text("text,category\none,a\ntwo,zzz\nthree,zzz\n")
+    dataset = await make_dataset(workspace, DataSource(train=str(tmp_path / "train.csv"), test=str(tmp_path / "test.csv")))
+    recipe = Recipe.model_validate({"student": {"kind": "linear"}})
+    assert untaught_labels(workspace, recipe, dataset).startswith("2 of 3 test rows")
+    numbers = Recipe.model_validate({"student": {"kind": "encoder", "config": {"objective": "regression"}}})
+    assert untaught_labels(workspace, numbers, dataset) == ""

@@ -8,7 +8,7 @@ import pytest
 
 from stillhouse.errors import RecipeError
 from stillhouse.method import BlackBox, WhiteBox
-from stillhouse.recipe import Recipe, load_recipe
+from stillhouse.recipe import Recipe, Training, changed, load_recipe
 
 
 def write(folder: Path, text: str) -> Path:
@@ -77,3 +77,37 @@ def test_a_run_has_one_length_and_a_change_says_it_anew(tmp_path: Path) -> None:
 def test_a_change_that_changes_nothing_is_refused(tmp_path: Path, change: str) -> None:
     with pytest.raises(RecipeError):
         load_recipe(write(tmp_path, 'name = "a"\n[student]\nkind = "linear"\n'), [change])
+
+
+def test_a_recipe_at_hand_is_changed_as_a_file_is() -> None:
+    recipe = Recipe.model_validate({"student": {"kind": "causal"}, "training": {"steps": 5}})
+    assert changed(recipe, ["training.epochs=2", "method.kind=black-box"]).training == Training(epochs=2)
+    with pytest.raises(RecipeError, match="nonsense"):
+        changed(recipe, ["nonsense.key=1"])
+
+
+@pytest.mark.parametrize(
+    "change", ["training.threads=0", "training.learning_rate=inf", "evaluation.limit=-1", "evaluation.limit=0"]
+)
+def test_numbers_that_mean_nothing_are_refused(change: str) -> None:
+    with pytest.raises(RecipeError, match=change.split("=")[0]):
+        changed(Recipe.model_validate({"student": {"kind": "causal"}}), [change])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("method.temprature=2", "there is no such field"),
+        ("method.kind=whitebox", "kind is one of 'black-box', 'white-box', 'preference'"),
+        ('stages=[{share = 1, method = {kind = "black-box"}}]', "weight = 0"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words_of_recipes(change: str, words: str) -> None:
+    recipe = Recipe.model_validate({"student": {"kind": "causal"}, "method": {"kind": "white-box"}})
+    with pytest.raises(RecipeError, match=words):
+        changed(recipe, [change])
+
+
+def test_a_method_without_its_kind_is_asked_for_it() -> None:
+    with pytest.raises(RecipeError, match="say first which it is, by kind"):
+        changed(Recipe.model_validate({"student": {"kind": "causal"}}), ["method.loss=forward_kl"])

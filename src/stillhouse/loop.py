@@ -6,10 +6,11 @@ What runs for long runs where it always does (training in a detached process); h
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from stillhouse import __version__
 from stillhouse.artifact import Artifact
@@ -27,13 +28,15 @@ from stillhouse.jobs import queue
 from stillhouse.jobs.augmenting import check_options, with_augmentation
 from stillhouse.jobs.comparing import Comparison, compare_with_teacher
 from stillhouse.jobs.evaluations import Graders, evaluate_models
-from stillhouse.jobs.planning import check_recipe, plan_training
+from stillhouse.jobs.planning import check_recipe, plan_training, untaught_labels, with_entered
 from stillhouse.jobs.watch import settle_all
 from stillhouse.recipe import DataSource, Recipe, load_recipe
 from stillhouse.records import Record
 from stillhouse.run import FINAL_STATES, WORKING_STATES, Run
 from stillhouse.sources import read_files, read_stored
 from stillhouse.workspace import Workspace
+
+T = TypeVar("T")
 
 CONCURRENCY = 8
 """Questions under way at once while evaluating; latencies are measured under this load."""
@@ -68,35 +71,56 @@ def distill(workspace: Workspace, recipe: Recipe, steps: Steps) -> Distilled:
     Raises what its stations raise, and TrainingError when the run did not succeed.
     """
     workspace.share()
-    dataset = asyncio.run(make_dataset(workspace, recipe.data))
+    recipe = with_entered(workspace, recipe)
+    dataset = _finished(make_dataset(workspace, recipe.data, steps.say))
     steps.say(f"Dataset {dataset.name} {dataset.fingerprint[:19]}: {_counts(dataset)}")
     check_evaluation(workspace, recipe, dataset)
+    if warning := untaught_labels(workspace, recipe, dataset):
+        steps.say(warning)
     recipe, taught = prepare(workspace, recipe, dataset, steps)
     run = _train(workspace, plan_training(workspace, recipe, taught, allow=steps.allow), steps)
     artifact = workspace.artifact(str(run.result["artifact"]))
     steps.say("Evaluating it on the test split.")
-    report = asyncio.run(judge(workspace, recipe, dataset, artifact, steps.progress))
+    report = _finished(judge(workspace, recipe, dataset, artifact, steps.progress))
     comparison = compare_with_teacher(workspace, report, dataset)
     return Distilled(dataset=taught, run=run, model=artifact, report=report, comparison=comparison)
 
 
-def prepare(workspace: Workspace, recipe: Recipe, dataset: Dataset, steps: Steps) -> tuple[Recipe, Dataset]:
-    """What a recipe needs before its student: its teacher trained, its texts made. What is wrong with it is said before both."""
+def _finished(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Its result. Where a loop runs already, as in a notebook, in a thread with a loop of its own."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(asyncio.run, coroutine).result()
+
+
+def prepare(
+    workspace: Workspace, recipe: Recipe, dataset: Dataset, steps: Steps, above: tuple[str, ...] = ()
+) -> tuple[Recipe, Dataset]:
+    """What a recipe needs before its student: its teacher trained, its texts made. What is wrong with it is said before both.
+
+    `above`: the recipes whose teacher it is, from the student's own down.
+    """
     check_recipe(recipe)
     check_options(recipe)
-    recipe = with_teacher(workspace, recipe, dataset, steps)
+    recipe = with_teacher(workspace, with_entered(workspace, recipe), dataset, steps, above)
     return recipe, with_augmentation(workspace, recipe, dataset, steps.say)
 
 
-def with_teacher(workspace: Workspace, recipe: Recipe, dataset: Dataset, steps: Steps) -> Recipe:
+def with_teacher(workspace: Workspace, recipe: Recipe, dataset: Dataset, steps: Steps, above: tuple[str, ...] = ()) -> Recipe:
     """The recipe with a teacher that is there: one that a recipe of its own makes is trained on the same data first.
 
     One that was made of the same recipe and data before is taken as it is. Teachers' recipes may name teachers' recipes, and ask
-    for texts of their own.
+    for texts of their own. Raises RecipeError where they come back to one of themselves.
     """
-    if recipe.teacher.recipe is None or recipe.teacher.model is not None:
+    named = recipe.teacher.recipe
+    if named is None or recipe.teacher.model is not None:
         return recipe
-    wanted, taught = prepare(workspace, load_recipe(Path(recipe.teacher.recipe)), dataset, steps)
+    if named in above:
+        raise RecipeError(f"[teacher] recipe goes round: {' -> '.join(above)} -> {named}. Some recipe must do without a teacher.")
+    wanted, taught = prepare(workspace, load_recipe(Path(named)), dataset, steps, (*above, named))
     planned = plan_training(workspace, wanted, taught, allow=steps.allow)
     known = _made_before(workspace, planned.spec["recipe"], taught)
     if known is None:
@@ -115,12 +139,13 @@ def _train(workspace: Workspace, planned: Run, steps: Steps) -> Run:
         steps.say(f"Run {run.id} has started.")
     elif run.state not in WORKING_STATES:
         queue.begin(workspace.store, workspace.settings, queue.resume(workspace.store, workspace.settings, run))
-        steps.say(f"Run {run.id} goes on from step {run.step}.")
+        steps.say(f"Run {run.id} goes on; it had come to step {run.step}.")
     else:
         steps.say(f"Run {run.id} is under way already.")
     ended = steps.wait(run.id)
     if ended.state != "succeeded":
-        raise TrainingError(f"Run {run.id} is {ended.state}. {ended.error or ''} Go on with: stillhouse train resume {run.id}")
+        on = "" if ended.state == "failed" else f" Go on with: stillhouse train resume {run.id}"
+        raise TrainingError(f"Run {run.id} is {ended.state}. {ended.error or ''}{on}".rstrip())
     return ended
 
 
@@ -151,8 +176,11 @@ def with_data(
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={**changes, "completions": None})})
 
 
-async def make_dataset(workspace: Workspace, source: DataSource) -> Dataset:
-    """The dataset a recipe speaks of: one that is there, or a version made of files or stored completions."""
+async def make_dataset(workspace: Workspace, source: DataSource, say: Callable[[str], None] = lambda _: None) -> Dataset:
+    """The dataset a recipe speaks of: one that is there, or a version made of files or stored completions.
+
+    `say` hears which rows of the files were put aside, and why.
+    """
     given = [name for name in ("dataset", "completions", "train") if getattr(source, name) is not None]
     if len(given) != 1:
         raise RecipeError(
@@ -161,9 +189,10 @@ async def make_dataset(workspace: Workspace, source: DataSource) -> Dataset:
         )
     if source.dataset is not None:
         there = workspace.dataset(source.dataset)
-        return there if source.valid is None and source.test is None else _with_files(workspace, source, there)
+        return there if source.valid is None and source.test is None else _with_files(workspace, source, there, say)
     if source.completions is None:
         collected = _read_files(source)
+        _say_put_aside(collected, say)
     else:
         collected = read_stored(workspace, CompletionQuery.model_validate(source.completions))
     if source.only_right is not None:
@@ -219,7 +248,7 @@ def _roles(workspace: Workspace, recipe: Recipe, artifact: Artifact) -> dict[str
     return roles
 
 
-def _with_files(workspace: Workspace, source: DataSource, known: Dataset) -> Dataset:
+def _with_files(workspace: Workspace, source: DataSource, known: Dataset, say: Callable[[str], None]) -> Dataset:
     """A dataset with its valid or test split taken from a file; what it had there itself is learnt from."""
     files: dict[Split, Path] = {"valid": Path(source.valid)} if source.valid is not None else {}
     if source.test is not None:
@@ -230,7 +259,9 @@ def _with_files(workspace: Workspace, source: DataSource, known: Dataset) -> Dat
         for split in SPLITS
         for example in read_examples(folder, split)
     ]
-    whole = joined([Collected(examples=own), read_files(dict(files))])
+    read = read_files(dict(files))
+    _say_put_aside(read, say)
+    whole = joined([Collected(examples=own), read])
     whole.given_splits = True
     options = Options(near_duplicates=None, leaks="drop")
     version = build(source.name, whole, options, recipe={"data": source.model_dump(mode="json")})
@@ -245,6 +276,15 @@ def _read_files(source: DataSource) -> Collected:
     whole = read_files({split: None if name is None else Path(name) for split, name in files.items()})
     whole.given_splits = source.test is not None
     return whole
+
+
+def _say_put_aside(collected: Collected, say: Callable[[str], None], shown: int = 5) -> None:
+    rows = collected.quarantined
+    for file, row in rows[:shown]:
+        say(f"Put aside: {file}, line {row.line}: {row.reason}.")
+    if rows:
+        more = f"... and {len(rows) - shown} more. " if len(rows) > shown else ""
+        say(f"{more}Files of another encoding or format: stillhouse dataset import --help")
 
 
 def _counts(dataset: Dataset) -> str:

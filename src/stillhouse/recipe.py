@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from stillhouse.errors import RecipeError
 from stillhouse.method import BlackBox, Method
@@ -141,6 +141,8 @@ class Stage(Record):
 
 
 class Training(Record):
+    model_config = ConfigDict(allow_inf_nan=False)
+
     steps: int | None = Field(default=None, ge=1)
     """Optimizer steps; or `epochs`."""
     epochs: float | None = Field(default=None, gt=0)
@@ -178,15 +180,15 @@ class Training(Record):
     average: float | None = Field(default=None, gt=0, lt=1)
     """Decay of a running average of the weights, which is what is saved. None: the last weights are."""
     seed: int = 0
-    threads: int | None = None
+    threads: int | None = Field(default=None, ge=1)
 
 
 class Evaluation(Record):
     graders: tuple[str, ...] = ("exact", "normalised")
     slices: tuple[str, ...] = ()
     """Metadata keys to report by (besides the label)."""
-    limit: int | None = None
-    max_tokens: int = 256
+    limit: int | None = Field(default=None, ge=1)
+    max_tokens: int = Field(default=256, ge=1)
 
 
 class Recipe(Record):
@@ -213,6 +215,12 @@ class Recipe(Record):
         total = sum(stage.share for stage in self.stages)
         if self.stages and abs(total - 1) > 1e-6:
             raise ValueError(f"the stages' shares must make 1, and they make {total:g}")
+        for number, stage in enumerate(self.stages, start=1):
+            if stage.method.get("kind", self.method.kind) != self.method.kind:
+                raise ValueError(
+                    f"[[stages]] number {number} changes kind, which is the whole run's. A stage of the task alone is "
+                    'kind = "white-box" with weight = 0'
+                )
         self.methods()
         return self
 
@@ -235,6 +243,17 @@ def load_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
         return Recipe.model_validate(content)
     except ValidationError as exc:
         raise RecipeError(f"{path} cannot be run as written. {problems_of(exc)}.") from exc
+
+
+def changed(recipe: Recipe, changes: Sequence[str]) -> Recipe:
+    """The recipe with such changes. Raises RecipeError as `load_recipe` does."""
+    content = recipe.model_dump(mode="json", exclude_unset=True)
+    for change in changes:
+        _apply_change(content, change)
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as exc:
+        raise RecipeError(f"The recipe '{recipe.name}' cannot be changed so. {problems_of(exc)}.") from exc
 
 
 def _find_teachers_recipe(content: dict[str, Any], path: Path) -> None:

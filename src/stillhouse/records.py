@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -36,6 +37,18 @@ def fingerprint(*parts: bytes) -> str:
 def problems_of(error: ValidationError) -> str:
     """What is wrong with each field: `training.steps: Input should be ... (got 0)`, one after the other."""
     return "; ".join(
-        f"{'.'.join(map(str, each['loc']))}: {each['msg']} (got {each['input']!r})" if each["loc"] else each["msg"]
+        f"{'.'.join(map(str, each['loc']))}: {_said(each)} (got {each['input']!r})" if each["loc"] else each["msg"]
         for each in error.errors()
     )
+
+
+def _said(problem: Mapping[str, Any]) -> str:
+    """Pydantic's words, and our own where its speak of how it checks instead of what to write."""
+    about = problem.get("ctx", {})
+    if problem["type"] == "extra_forbidden":
+        return "there is no such field"
+    if problem["type"] == "union_tag_not_found":
+        return f"say first which it is, by {str(about['discriminator']).strip(chr(39))} = ..."
+    if problem["type"] == "union_tag_invalid":
+        return f"{str(about['discriminator']).strip(chr(39))} is one of {about['expected_tags']}"
+    return str(problem["msg"])

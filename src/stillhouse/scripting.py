@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from stillhouse.jobs.watch import follow
 from stillhouse.loop import Distilled, Steps, with_data
 from stillhouse.loop import distill as run_loop
-from stillhouse.recipe import Recipe, load_recipe
+from stillhouse.recipe import Recipe, changed, load_recipe
 from stillhouse.settings import Settings
 from stillhouse.students import STUDENTS
 from stillhouse.workspace import Workspace
@@ -29,17 +29,19 @@ def distill(
     valid: PathName | None = None,
     test: PathName | None = None,
     dataset: str | None = None,
-    changes: Sequence[str] = (),
+    changes: Sequence[str] | str = (),
     allow_training: Sequence[str] = (),
     data_dir: PathName | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Distilled:
-    """Data -> dataset -> (teacher ->) student -> report. Blocks until it is done; call it outside of an event loop.
+    """Data -> dataset -> (teacher ->) student -> report. Blocks until it is done.
 
     `recipe` is a TOML file or a Recipe; files or a dataset's name replace where it takes its data from; `changes` are like
-    `"training.steps=50"` (for a file). `data_dir` is where everything is kept, as on the command line. Raises StillhouseError.
+    `["training.steps=50"]`. `data_dir` is where everything is kept, as on the command line. It may be called in a notebook.
+    Raises StillhouseError.
     """
-    wanted = recipe if isinstance(recipe, Recipe) else load_recipe(Path(recipe), changes)
+    changes = [changes] if isinstance(changes, str) else changes
+    wanted = changed(recipe, changes) if isinstance(recipe, Recipe) else load_recipe(Path(recipe), changes)
     files = {"train": train, "valid": valid, "test": test}
     wanted = with_data(wanted, **{split: None if name is None else str(name) for split, name in files.items()}, dataset=dataset)
     workspace = Workspace(Settings.load(None if data_dir is None else Path(data_dir)))

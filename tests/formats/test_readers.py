@@ -130,6 +130,21 @@ def test_csv_says_the_line_and_the_reason(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"text;category\nmy card, lost;card\n",
+        b'\xef\xbb\xbf"text";"category"\r\n"my card, lost";card\r\n',
+        b"text\tcategory\nmy card, lost\tcard\n",
+        b"sep=;\r\ntext;category\r\nmy card, lost;card\r\n",
+        b"sep=|\ntext|category\nmy card, lost|card\n",
+    ],
+)
+def test_tables_of_spreadsheets_have_other_separators(tmp_path: Path, content: bytes) -> None:
+    [row], aside = parts(read("csv", tmp_path / "f.csv", content))
+    assert (row.messages[0]["content"], row.answer, aside) == ("my card, lost", "card", [])
+
+
 @pytest.mark.parametrize(("encoding", "content"), [("utf-8", "utf-8"), ("utf-8", "utf-8-sig"), ("gb18030", "gb18030")])
 def test_csv_reads_chinese_in_the_encodings_people_have(tmp_path: Path, encoding: str, content: str) -> None:
     rows, aside = parts(read("csv", tmp_path / "f.csv", "text,category\n我的卡在哪里?,卡\n".encode(content), encoding))

@@ -28,9 +28,12 @@ _SUFFIXES = {".csv": "csv", ".jsonl": "openai_jsonl", ".ndjson": "openai_jsonl",
 def format_of(path: Path) -> str:
     """The format a file's name speaks of. Raises FormatError when it speaks of none."""
     name = _SUFFIXES.get(path.suffix.lower())
+    if path.is_dir():
+        raise FormatError(f"{path} is a folder; name a file in it.")
     if name is None:
+        table = " Save a table as CSV first." if path.suffix.lower() in (".xlsx", ".xls", ".ods") else ""
         raise FormatError(
-            f"{path.name} does not say by its name what it is. Name it {', '.join(sorted(_SUFFIXES))}, "
-            f"or say --format with one of: {', '.join(FORMATS.names())}."
+            f"{path.name} does not say by its name what it is. Name it {', '.join(sorted(_SUFFIXES))}, or say which it is with "
+            f"stillhouse dataset import --format, of: {', '.join(FORMATS.names())}.{table}"
         )
     return name

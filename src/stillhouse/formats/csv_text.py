@@ -19,6 +19,8 @@ from stillhouse.transcript import message_text
 TEXT, CATEGORY = "text", "category"
 MAX_RECORD_LINES = 1000
 """A quoted field may hold line breaks; past this many lines, its quote counts as never closed."""
+SEPARATORS = (";", "\t")
+"""What stands between fields where commas do not: in exports of spreadsheets."""
 NEVER_CLOSED = "a quote is opened and never closed"
 
 
@@ -64,6 +66,7 @@ class _Lines:
         self._encoding = encoding
         self._ahead: deque[Line] = deque()
         self.taken: list[Line] = []
+        self.separator = ","
 
     def __iter__(self) -> _Lines:
         return self
@@ -82,6 +85,10 @@ class _Lines:
         """A new record begins."""
         self.taken = []
 
+    def first_text(self) -> str:
+        """The record's first line, without what ends it."""
+        return self.taken[0].content.decode(self._encoding, "replace").removeprefix("\ufeff").rstrip("\r\n")
+
     def keep_first_only(self) -> Line:
         """Give back all that the record took except its first line."""
         first, *rest = self.taken
@@ -95,7 +102,7 @@ def _records(lines: _Lines) -> Iterator[tuple[int, list[str] | Quarantined]]:
         lines.start()
         try:
             # A parser for each record: after an error the old one would go on in the middle of a quoted field.
-            fields = next(csv.reader(lines, strict=True))
+            fields = next(csv.reader(lines, strict=True, delimiter=lines.separator))
         except StopIteration:
             return
         except csv.Error as exc:
@@ -106,13 +113,23 @@ def _records(lines: _Lines) -> Iterator[tuple[int, list[str] | Quarantined]]:
 
 
 def _header(lines: _Lines, path: Path) -> list[str]:
-    for _, fields in _records(lines):
+    """The columns' names. Where the first line says `sep=;`, or has both names between semicolons or tabs, so have the others."""
+    for number, fields in _records(lines):
         names = [] if isinstance(fields, Quarantined) else [name.strip().lower() for name in fields]
         if names.count(TEXT) == names.count(CATEGORY) == 1:
             return names
+        first = lines.first_text()
+        if number == 1 and first.lower().startswith("sep=") and first[4:5].strip("\r\n\"'"):
+            lines.separator = first[4]
+            continue
+        for separator in SEPARATORS:
+            names_so = [name.strip().strip('"').lower() for name in first.split(separator)]
+            if names_so.count(TEXT) == names_so.count(CATEGORY) == 1:
+                lines.separator = separator
+                return names_so
         raise FormatError(
             f"{path.name} needs a first line that names the columns '{TEXT}' and '{CATEGORY}' once each, as in "
-            f"`{TEXT},{CATEGORY}`; got {names}."
+            f"`{TEXT},{CATEGORY}`; got {names or first[:80]!r}. Rename the columns with the questions and the labels so."
         )
     raise FormatError(f"{path.name} is empty. Its first line names the columns: `{TEXT},{CATEGORY}`.")
 

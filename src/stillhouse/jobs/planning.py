@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 
 from stillhouse.artifact import Artifact
-from stillhouse.artifacts import load_manifest
+from stillhouse.artifacts import MANIFEST, load_manifest
 from stillhouse.dataset import Dataset, strictest
 from stillhouse.errors import MissingExtraError, PermissionRefusedError, RecipeError, TrainingError
 from stillhouse.formats.examples import read_examples
@@ -20,7 +21,7 @@ from stillhouse.recipe import Recipe
 from stillhouse.run import Run
 from stillhouse.training import TRAINERS
 from stillhouse.training.needs import check_needs, needs_weights, takes_weights
-from stillhouse.workspace import Workspace
+from stillhouse.workspace import PACKAGE, Workspace
 
 _NETWORK = (("torch", "train"), ("transformers", "train"))
 NEEDS = {
@@ -50,13 +51,28 @@ def plan_training(workspace: Workspace, recipe: Recipe, dataset: Dataset, *, all
     return queue.planned("train", recipe.name, spec, steps=recipe.training.steps)
 
 
+def with_entered(workspace: Workspace, recipe: Recipe) -> Recipe:
+    """The recipe with teachers that are plain folders or packages entered as models, as `stillhouse models add` does it."""
+
+    def known(name: str) -> str:
+        folder = Path(name)
+        plain = name.startswith(PACKAGE) or (folder.is_dir() and not (folder / MANIFEST).is_file())
+        return workspace.add_model(workspace.model_folder(name)).id if plain else name
+
+    teacher = recipe.teacher
+    members = tuple(member.model_copy(update={"model": known(member.model)}) for member in teacher.members)
+    model = teacher.model if teacher.model is None else known(teacher.model)
+    return recipe.model_copy(update={"teacher": teacher.model_copy(update={"model": model, "members": members})})
+
+
 def check_recipe(recipe: Recipe) -> None:
     """What can be said of a recipe alone, its teacher perhaps still to be trained. Raises RecipeError, MissingExtraError."""
     check_kind(recipe)
     check_length(recipe)
     teacher = recipe.teacher
-    if teacher.model is not None and teacher.members:
-        raise RecipeError("[teacher] names a model and several members: keep one of the two.")
+    if teacher.members and (teacher.model is not None or teacher.recipe is not None):
+        one = "model" if teacher.model is not None else "recipe"
+        raise RecipeError(f"[teacher] names a {one} and several members: keep one of the two.")
     if recipe.student.kind == "linear":
         other = [method.kind for _, method in recipe.methods() if not isinstance(method, BlackBox)]
         if other:
@@ -127,6 +143,23 @@ def check_folders(workspace: Workspace, recipe: Recipe) -> list[Artifact]:
     return [load_manifest(workspace.model_folder(name)) for name in names]
 
 
+def untaught_labels(workspace: Workspace, recipe: Recipe, dataset: Dataset) -> str:
+    """A word on labels that the test split asks for and the train split never has; empty where there are none, or no labels."""
+    student = recipe.student
+    if student.kind not in ("linear", "encoder", "static") or student.config.get("objective") in ("regression", "tokens"):
+        return ""
+    folder = workspace.dataset_folder(dataset.fingerprint)
+    taught = {example.answer.strip() for example in read_examples(folder, "train")}
+    asked = [example.reference or example.answer for example in read_examples(folder, "test")]
+    unknown = [label for label in asked if label.strip() not in taught]
+    if not unknown:
+        return ""
+    named = ", ".join(sorted({label[:40] for label in unknown})[:5])
+    return (
+        f"{len(unknown)} of {len(asked)} test rows ask for labels that no training row has; no student is right there: {named}."
+    )
+
+
 def keep_log_probabilities(workspace: Workspace, recipe: Recipe, dataset: Dataset) -> None:
     """Where a method learns from an API's log-probabilities, those that were captured with the answers are kept for it.
 
@@ -164,7 +197,8 @@ def check_examples(workspace: Workspace, recipe: Recipe, dataset: Dataset) -> No
     """There is something to learn, no row without an answer, and pairs for a method that compares."""
     examples = read_examples(workspace.dataset_folder(dataset.fingerprint), "train")
     if not examples:
-        raise TrainingError(f"The dataset {dataset.name} has no example in its train split: {dataset.counts}.")
+        left_out = f" Left out: {dataset.removed}." if dataset.removed else ""
+        raise TrainingError(f"The dataset {dataset.name} has no example in its train split: {dataset.counts}.{left_out}")
     empty = [example.id for example in examples if not example.answer.strip()]
     if empty:
         raise TrainingError(

@@ -98,6 +98,8 @@ class WordTable(Protocol):
 
 def last_user_text(chat: Sequence[Message]) -> str:
     """The text of the last user message: what a student sees that reads one text. Raises UsageError where there is none."""
+    if isinstance(chat, str):
+        raise UsageError('A chat is a list of messages, as in [{"role": "user", "content": "my card is lost"}]; got a text.')
     for message in reversed(chat):
         if message.get("role") == "user":
             return text_of(message)
