@@ -105,6 +105,7 @@ REGRESSION = Student(kind="encoder", config={"objective": "regression"})
             "a number has no probability",
         ),
         (WhiteBox(rollouts=Rollouts()), {"student": Student(kind="seq2seq")}, "is for decoders"),
+        (WhiteBox(source="mutual"), {"student": Student(kind="causal", base="b")}, "begin with the same weights"),
         (Preference(), {"student": Student(kind="encoder")}, "student that writes"),
         (BlackBox(), {"student": Student(kind="seq2seq"), "training": Training(pack=True)}, "pack is for decoders"),
         (BlackBox(), {"student": Student(kind="encoder", config={"max_length": 1})}, "max_length"),

@@ -28,6 +28,7 @@ def check_combinations(recipe: Recipe) -> None:
             _check_words(method)
             _check_alignment(recipe, method)
             _check_several(recipe, method)
+            _check_peer(recipe, method)
         _check_kind(recipe, method)
     _check_student(recipe)
     members = recipe.teacher.members
@@ -106,6 +107,17 @@ def _check_kind(recipe: Recipe, method: Method) -> None:
         )
     if recipe.training.pack and kind in (*READERS, "seq2seq"):
         raise RecipeError(f"[training] pack is for decoders, and a student of kind '{kind}' is none. Leave it out.")
+
+
+def _check_peer(recipe: Recipe, method: WhiteBox) -> None:
+    """Two networks that begin alike and read the same batches have nothing to tell each other."""
+    student, teacher = recipe.student, recipe.teacher
+    named = teacher.model or teacher.recipe or teacher.members
+    if method.source == "mutual" and not named and student.base and not student.adapter and student.kind not in READERS:
+        raise RecipeError(
+            'source = "mutual" without a [teacher]: the peer would begin with the same weights, those of [student] base. Name '
+            "another model as [teacher] model, add a [student.adapter], or start from scratch with [student.config]."
+        )
 
 
 def _check_student(recipe: Recipe) -> None:
