@@ -119,6 +119,17 @@ class Interval(Record):
     high: float
 
 
+class NumberFit(Record):
+    """How far answers that are numbers are from labels that are numbers."""
+
+    answers: int
+    """So many were numbers."""
+    root_mean_square: float
+    """Of the differences, in the labels' unit."""
+    correlation: float | None = None
+    """Pearson's. None where all answers, or all labels, are the same."""
+
+
 class ModelResult(Record):
     model: str
     role: str
@@ -133,6 +144,8 @@ class ModelResult(Record):
     """In the currency of the prices file; not in `cost`."""
     slices: dict[str, dict[str, Interval]] = {}
     """`label=card_arrival` -> grader -> accuracy."""
+    numbers: NumberFit | None = None
+    """Where every label is a number: a student of a regression is near, and hardly ever equal."""
     agreement: float | None = None
     """Share of examples whose answer equals the teacher's after normalising."""
     failed: int = 0

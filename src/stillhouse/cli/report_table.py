@@ -52,11 +52,17 @@ def headline_text(report: Report) -> str:
 
 
 def comparison_text(comparison: Comparison) -> str:
-    """Student against teacher: accuracy kept, size, speed."""
+    """Student against teacher: accuracy kept (of numbers: how far off both are), size, speed."""
     kept = "-" if comparison.retention is None else interval_text(comparison.retention)
-    text = (
+    said = (
         f"The student keeps {kept} of the teacher's accuracy ({percent(comparison.student_accuracy)} of "
-        f"{percent(comparison.teacher_accuracy)}) with {comparison.smaller:.1f} times fewer parameters "
+        f"{percent(comparison.teacher_accuracy)})"
+    )
+    if len(comparison.errors) == 2:
+        far = {role: f"{error:.4g}" for role, error in comparison.errors.items()}
+        said = f"The student's numbers are off by {far['student']}, root mean square, the teacher's by {far['teacher']},"
+    text = (
+        f"{said} with {comparison.smaller:.1f} times fewer parameters "
         f"({comparison.student_parameters:,} of {comparison.teacher_parameters:,})"
     )
     if comparison.faster is not None:
@@ -118,6 +124,8 @@ def size_text(size: int | None) -> str:
 def _measures(report: Report) -> dict[str, Callable[[ModelResult], str]]:
     currency = report.settings.get("currency") or ""
     return {
+        "root mean square error": lambda result: NONE if result.numbers is None else f"{result.numbers.root_mean_square:.4g}",
+        "correlation": _correlation,
         "agrees with the teacher": lambda result: NONE if result.agreement is None else percent(result.agreement),
         "failed": lambda result: f"{result.failed:,}",
         "not graded": lambda result: f"{sum(result.ungraded.values()):,}" if result.ungraded else NONE,
@@ -130,6 +138,11 @@ def _measures(report: Report) -> dict[str, Callable[[ModelResult], str]]:
         "parameters": lambda result: NONE if result.parameters is None else f"{result.parameters:,}",
         "size on disk": lambda result: size_text(result.size_bytes),
     }
+
+
+def _correlation(result: ModelResult) -> str:
+    found = None if result.numbers is None else result.numbers.correlation
+    return NONE if found is None else f"{found:.3f}"
 
 
 def _row(table: Table, name: str, cells: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from stillhouse.answers import final_answer, normalise
 from stillhouse.chat import Usage
 from stillhouse.evaluation.answering import Candidate, Plan
 from stillhouse.evaluation.intervals import mean, paired_difference, percentile, share
+from stillhouse.evaluation.numbers import number_fit
 from stillhouse.grade import Answered, Difference, Interval, ModelResult, TokenUsage, added
 from stillhouse.prices import Prices
 
@@ -50,6 +51,7 @@ def result(
         judging=judging,
         judging_cost=None if prices is None or not judging else _judging_cost(judging, prices),
         slices={key: _accuracy(members, graders) for key, members in sliced(rows, plan.slices).items()},
+        numbers=number_fit(rows),
         agreement=None if teacher is None else agreement(rows, teacher),
         failed=sum(row.answer is None for row in rows),
         ungraded={grader: missing for grader in graders if (missing := sum(grader in row.ungraded for row in rows))},

@@ -27,6 +27,8 @@ class Comparison(Record):
     student_accuracy: float
     retention: Interval | None
     """Student's accuracy / teacher's, paired by example. None where the teacher is never right."""
+    errors: dict[str, float] = {}
+    """Role -> root mean square error, where labels are numbers."""
     teacher_parameters: int
     student_parameters: int
     smaller: float
@@ -57,6 +59,7 @@ def compare_with_teacher(workspace: Workspace, report: Report, dataset: Dataset)
         teacher_accuracy=teacher.accuracy[grader].value,
         student_accuracy=student.accuracy[grader].value,
         retention=_retention(workspace, report, teacher, student),
+        errors={role: each.numbers.root_mean_square for role, each in found.items() if each.numbers is not None},
         teacher_parameters=teacher.parameters,
         student_parameters=student.parameters,
         smaller=teacher.parameters / student.parameters,
