@@ -144,8 +144,8 @@ def _train(workspace: Workspace, planned: Run, steps: Steps) -> Run:
         steps.say(f"Run {run.id} is under way already.")
     ended = steps.wait(run.id)
     if ended.state != "succeeded":
-        on = "" if ended.state == "failed" else f" Go on with: stillhouse train resume {run.id}"
-        raise TrainingError(f"Run {run.id} is {ended.state}. {ended.error or ''}{on}".rstrip())
+        when = "Once that is mended, and the recipe is the same, go on" if ended.state == "failed" else "Go on"
+        raise TrainingError(f"Run {run.id} is {ended.state}. {ended.error or ''} {when} with: stillhouse train resume {run.id}")
     return ended
 
 

@@ -56,7 +56,7 @@ def with_entered(workspace: Workspace, recipe: Recipe) -> Recipe:
 
     def known(name: str) -> str:
         folder = Path(name)
-        plain = name.startswith(PACKAGE) or (folder.is_dir() and not (folder / MANIFEST).is_file())
+        plain = name.startswith(PACKAGE) or ((folder / "config.json").is_file() and not (folder / MANIFEST).is_file())
         return workspace.add_model(workspace.model_folder(name)).id if plain else name
 
     teacher = recipe.teacher
