@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from stillhouse.records import Record
 
@@ -25,6 +25,8 @@ class StepByStep(Record):
     its code's alpha is 1 / (1 + `weight`)). Asked, the student answers at once: the label's prefix becomes part of it.
     """
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     weight: float = Field(default=1.0, ge=0)
     """The paper's lambda."""
     label_prefix: str = "[label] "
@@ -33,6 +35,8 @@ class StepByStep(Record):
 
 class BlackBox(Record):
     """Cross-entropy on the teacher's text: sequence-level knowledge distillation (Kim & Rush 2016)."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     kind: Literal["black-box"] = "black-box"
     rationale: bool = True
@@ -66,6 +70,8 @@ class Feature(Record):
     size, and so several processes or a cut where memory ran out, is part of what they minimise. All others do not depend on it.
     """
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     loss: str
     """A name in the registry of features: `hidden_states`, `attention`, `relations`, `rkd_distance`, ..."""
     weight: float = Field(default=1.0, ge=0)
@@ -90,6 +96,8 @@ class Cache(Record):
 class Rollouts(Record):
     """Learn from answers that the student itself gives, scored by the teacher (Agarwal et al. 2024, GKD)."""
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     share: float = Field(default=0.5, ge=0, le=1)
     """Of the steps; the others learn from the dataset."""
     estimator: Literal["distribution", "policy-gradient"] = "distribution"
@@ -105,6 +113,8 @@ class Rollouts(Record):
 
 class WhiteBox(Record):
     """`weight` * scale * D(teacher, student at T) + (1 - `weight`) * cross-entropy + features (Hinton et al. 2015)."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     kind: Literal["white-box"] = "white-box"
     loss: str = "forward_kl"
@@ -136,6 +146,8 @@ class WhiteBox(Record):
 
 class Preference(Record):
     """Pairs of a better and a worse answer: `answer` and the example's `rejected`."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     kind: Literal["preference"] = "preference"
     loss: Literal["dpo", "contrastive"] = "dpo"

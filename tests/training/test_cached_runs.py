@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from stillhouse.artifacts import register
+from stillhouse.errors import StoreError
 from stillhouse.formats.examples import read_examples
 from stillhouse.method import Cache, Feature, WhiteBox
 from stillhouse.recipe import Recipe, Student, Teacher
@@ -170,3 +173,29 @@ def pad(folder: Path) -> None:
         model.network.get_output_embeddings().weight[known:] = torch.randn(40, model.network.config.hidden_size) * 3
     model.save(folder)
     assert CausalStudent.load(folder).vocabulary_size == known
+
+
+def test_a_teacher_that_was_written_over_is_another_one_whatever_its_manifest_says(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, METHODS["top_k"])
+    made = register(tmp_path / "teacher", tmp_path / "known", kind="causal", parameters=1)
+    folder = tmp_path / "known" / made.id
+    folders: dict[str, Any] = {"teacher_folder": folder, "signals_folder": tmp_path / "signals"}
+    first = run(bench.recipe, tmp_path / "data", tmp_path / "first", **folders)
+    teacher = CausalStudent.load(folder)
+    with torch.no_grad():
+        teacher.network.get_input_embeddings().weight.normal_()
+    teacher.save(folder)
+    second = run(bench.recipe, tmp_path / "data", tmp_path / "second", **folders)
+    assert second.curve[1] != first.curve[1] and len(caches(tmp_path / "signals")) == 2
+
+
+def test_a_cache_under_another_ones_name_is_refused(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, METHODS["top_k"])
+    bench.run("first")
+    bench.recipe = bench.recipe.model_copy(update={"method": METHODS["sampled"]})
+    bench.run("second", signals="others")
+    [cache], [other] = caches(tmp_path / "signals"), caches(tmp_path / "others")
+    shutil.rmtree(tmp_path / "others" / other.name)
+    shutil.move(tmp_path / "signals" / cache.name, tmp_path / "others" / other.name)
+    with pytest.raises(StoreError, match="another one's"):
+        bench.run("third", signals="others")

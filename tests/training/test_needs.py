@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from stillhouse.errors import RecipeError
 from stillhouse.method import BlackBox, Cache, Feature, Method, Preference, Rollouts, WhiteBox
@@ -117,3 +119,17 @@ REGRESSION = Student(kind="encoder", config={"objective": "regression"})
 def test_what_the_words_of_a_recipe_cannot_mean_together(method: Method, parts: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         check_needs(Recipe.model_validate({"student": Student(kind="causal"), "method": method, **parts}), local=True)
+
+
+@pytest.mark.parametrize(("loss", "options"), [("top_k", {"k": 2.5}), ("ranked", {"k": True}), ("sampled", {"samples": 0})])
+def test_options_that_count_are_whole_numbers(loss: str, options: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match="must be a whole number"):
+        check(WhiteBox(loss=loss, options=options))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"temperature": math.inf}, {"peer_learning_rate": math.inf}, {"rollouts": {"temperature": math.inf}}]
+)
+def test_a_method_has_no_infinite_numbers(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="finite"):
+        WhiteBox.model_validate(changes)

@@ -139,6 +139,16 @@ def test_answers_drawn_by_another_distribution_weigh_as_if_they_were_the_student
     torch.testing.assert_close(found[0], found[1])
 
 
+def test_padding_of_the_students_table_gets_no_gradient(worlds: tuple[World, World]) -> None:
+    student, teacher = worlds
+    batch = everything(student)
+    plain = gradient(student, losses(student, batch, objective(teacher))["loss"])
+    student.table_VH = torch.cat([student.table_VH.detach(), torch.full((2, 3), 5.0, dtype=torch.float64)]).requires_grad_()
+    padded = gradient(student, losses(student, batch, objective(teacher))["loss"])
+    torch.testing.assert_close(padded[:2], plain)
+    assert not padded[2:].any()
+
+
 def test_the_weight_of_a_token_scales_its_long_part_only(worlds: tuple[World, World]) -> None:
     student, teacher = worlds
     batch = everything(student)

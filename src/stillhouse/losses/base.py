@@ -100,6 +100,13 @@ def dense(target: Target, loss: Any) -> Tensor:
     return target.log_probs_NV.clamp(min=LEAST)
 
 
+def whole(loss: Any, name: str, value: int) -> int:
+    """An option that counts. Raises ValueError for what is no whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{type(loss).__name__}: {name} must be a whole number of at least 1, not {value!r}.")
+    return value
+
+
 def within(loss: Any, name: str, value: float, low: float = 0.0, high: float = 1.0) -> float:
     """An option that is a share. Raises ValueError outside of it."""
     if not low <= value <= high:

@@ -12,7 +12,7 @@ import math
 
 from torch import Tensor
 
-from stillhouse.losses.base import Loss, Target
+from stillhouse.losses.base import Loss, Target, whole
 from stillhouse.signal import Signal
 
 
@@ -25,9 +25,7 @@ class Ranked(Loss):
     needs: Signal = "top_logprobs"
 
     def __init__(self, k: int = 64) -> None:
-        if k < 1:
-            raise ValueError(f"Ranked: k must be at least 1, not {k!r}.")
-        self._k = k
+        self._k = whole(self, "k", k)
 
     def value(self, log_q_NV: Tensor, target: Target) -> Tensor:
         """loss_N. Raises ValueError for a target that has neither kept tokens nor all of them."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stillhouse.losses.base import Loss, Target
+from stillhouse.losses.base import Loss, Target, whole
 from stillhouse.signal import Signal
 
 
@@ -22,9 +22,7 @@ class Sampled(Loss):
     needs: Signal = "samples"
 
     def __init__(self, samples: int = 50) -> None:
-        if samples < 1:
-            raise ValueError(f"Sampled: samples must be at least 1, not {samples!r}.")
-        self._samples = samples
+        self._samples = whole(self, "samples", samples)
 
     def value(self, log_q_NV: Tensor, target: Target) -> Tensor:
         """loss_N in nats. Raises ValueError for a target that has neither draws nor a distribution to draw from."""

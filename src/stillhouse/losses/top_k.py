@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor
 
-from stillhouse.losses.base import LEAST, Loss, Target
+from stillhouse.losses.base import LEAST, Loss, Target, whole
 from stillhouse.signal import Signal
 
 LEAST_TAIL = 1e-6
@@ -26,9 +26,7 @@ class TopK(Loss):
     needs: Signal = "top_logprobs"
 
     def __init__(self, k: int = 64) -> None:
-        if k < 1:
-            raise ValueError(f"TopK: k must be at least 1, not {k!r}.")
-        self._k = k
+        self._k = whole(self, "k", k)
 
     def value(self, log_q_NV: Tensor, target: Target) -> Tensor:
         """loss_N in nats. Raises ValueError for a target that has neither kept tokens nor all of them."""

@@ -8,7 +8,7 @@ Shapes: N rows of a micro-batch, M rows of a slice, H the teacher's width, V voc
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stillhouse.artifacts import MANIFEST, files_of, load_manifest
+from stillhouse.artifacts import files_of
 from stillhouse.errors import NotFoundError, RecipeError, StoreError, TrainingError
 from stillhouse.files import hash_file
 from stillhouse.losses.base import at_least_float32
@@ -43,6 +43,8 @@ TOKENS = 4096
 """Positions, padding included, of a batch that the teacher reads; what it says about one is one block of the cache."""
 SLICE_NUMBERS = 1 << 22
 """Scores that stand at once."""
+CONFIGURATIONS = ("config.json", "student.json")
+"""Files that say what the weights are: transformers' and our own."""
 SECONDS = 5.0
 """Between two words about how far it is."""
 
@@ -76,13 +78,9 @@ def key_of(method: WhiteBox, *, tokenizer: str, teacher: str, states: Sequence[s
 
 
 def teacher_hash(folder: Path) -> str:
-    """Of a model folder's weights and configuration, from its manifest where it has one: no weight is loaded."""
-    if (folder / MANIFEST).is_file():
-        hashes: Mapping[str, str] = load_manifest(folder).hashes
-    else:
-        hashes = {name: hash_file(folder / name) for name in files_of(folder)}
-    decisive = sorted(name for name in hashes if name.endswith(".safetensors") or name == "config.json")
-    return fingerprint(*(f"{name} {hashes[name]}".encode() for name in decisive))
+    """Of a model folder's weights and configuration as they are now, whatever its manifest says; no weight is loaded."""
+    decisive = sorted(name for name in files_of(folder) if name.endswith(".safetensors") or name in CONFIGURATIONS)
+    return fingerprint(*(f"{name} {hash_file(folder / name)}".encode() for name in decisive))
 
 
 def entry_of(row: Encoded) -> Entry:
@@ -105,11 +103,15 @@ def ensure_cache(
     """The cache `key` below `root`, after whatever it lacks of `rows` was asked of the teacher. None: it was asked to stop.
 
     `rows` are examples as the teacher reads them. `load` gives the teacher, and is not called where nothing is missing. Killed or
-    stopped, it goes on where it was, to the same bytes. Raises StoreError where the disk refuses, TrainingError for states that
-    float16 cannot hold, ConflictError while another process builds the same cache.
+    stopped, it goes on where it was, to the same bytes. Raises StoreError where the disk refuses or a cache lies there
+    that is another one, TrainingError for states that float16 cannot hold, ConflictError while another process builds the same cache.
     """
     entries = {row.example: entry_of(row) for row in rows}
     reader = _opened(root / key.name)
+    if reader is not None and reader.key != key:
+        raise StoreError(
+            f"The teacher's cache in {root / key.name} is another one's, under a name that is not its own. Remove that folder."
+        )
     missing = list(entries.values()) if reader is None else reader.missing(entries.values())
     if reader is not None and not missing:
         return reader

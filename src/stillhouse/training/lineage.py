@@ -13,6 +13,7 @@ from stillhouse.files import remove_drafts, whole_folder
 from stillhouse.records import canonical_json, fingerprint
 from stillhouse.students.base import Student
 from stillhouse.training.base import Job
+from stillhouse.training.caching import teacher_hash
 from stillhouse.training.needs import takes_weights, teacher_folders
 
 
@@ -45,7 +46,10 @@ def run_identity(job: Job, dataset: Dataset) -> str:
         recipe.training.model_copy(update=dict.fromkeys(neutral)).json_bytes(),
     )
     folders = teacher_folders(job)
-    weights = [dict(load_manifest(folder).hashes) for folder in folders if (folder / MANIFEST).is_file()]
+    weights = [
+        dict(load_manifest(folder).hashes) if (folder / MANIFEST).is_file() else {"weights": teacher_hash(folder)}
+        for folder in folders
+    ]
     taught = [canonical_json(recipe.teacher.model_dump(mode="json", include={"model", "members", "combine"}) | {"is": weights})]
     return fingerprint(*decisive, dataset.fingerprint.encode(), *(taught if takes_weights(recipe) else []))
 

@@ -117,7 +117,11 @@ class Distillation(Objective):
         return self._features is not None and self._features.within_batch
 
     def begin(self, step: int, steps: int) -> None:
-        self._progress = step / max(steps - 1, 1)
+        self.follow(step / max(steps - 1, 1))
+
+    def follow(self, progress: float) -> None:
+        """Where the run is, 0 to 1: what temperatures follow."""
+        self._progress = progress
 
     def after_step(self, batches: Sequence[Batch], metrics: Mapping[str, float]) -> Mapping[str, float]:
         if self.loss is not None:

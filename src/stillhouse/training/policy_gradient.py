@@ -61,7 +61,7 @@ class PolicyGradient(Distillation):
         importance_N = (log_q_N - batch.extra[BEHAVIOUR]).exp()
         sums = weighted_sums(
             output.hidden_NH,
-            output.head,
+            output.head.first(size),  # over the scores that were rewarded: those of padding would gain what these lose
             batch.targets_N,
             ce_N=weight_N * importance_N * later_N,
             kd_N=weight_N,

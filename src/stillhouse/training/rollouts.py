@@ -112,6 +112,8 @@ class RolloutFeed:
             for step, window in windows.items()
             for at in range(len(window))
         ]
+        if self._teacher is not None:  # where the student has been moved to by now
+            self._teacher.network.to(self._student.network.device)
         drawn = iter(
             draw(
                 self._student,

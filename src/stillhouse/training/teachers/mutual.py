@@ -14,14 +14,14 @@ from torch import Tensor
 from stillhouse.errors import TrainingError
 from stillhouse.students.base import Trainable
 from stillhouse.tensors import Batch
-from stillhouse.training.objective import Objective, Window
+from stillhouse.training.objective import Distillation, Window
 from stillhouse.training.teachers.live import LiveTeacher
 
 
 class MutualTeacher(LiveTeacher):
     """A live teacher whose own weights move; `lessons` is what it minimises, with the student as its teacher."""
 
-    def __init__(self, peer: Trainable, lessons: Objective, *, learning_rate: float) -> None:
+    def __init__(self, peer: Trainable, lessons: Distillation, *, learning_rate: float) -> None:
         whole = list(peer.network.parameters())
         # Adapters alone, where it has them; all of one that another stage has frozen.
         learning = [each for each in whole if each.requires_grad] or [each for each in whole if each.is_floating_point()]
@@ -39,6 +39,7 @@ class MutualTeacher(LiveTeacher):
         window = Window.of(batches)
         if not window.rows:
             return {"train/peer_loss": 0.0}
+        self._lessons.follow(progress)
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate * (1 - progress)
         self._optimizer.zero_grad(set_to_none=True)
