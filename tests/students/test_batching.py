@@ -247,3 +247,13 @@ def test_a_sliding_window_bounds_the_context() -> None:
     config = Qwen2Config(max_position_embeddings=512, use_sliding_window=True, sliding_window=64, max_window_layers=0)
     assert context_of(config) == 64
     assert context_of(Qwen2Config(max_position_embeddings=512, use_sliding_window=False)) == 512
+
+
+def test_what_is_padding_of_the_table_is_never_said(student: CausalStudent, tmp_path: Path) -> None:
+    student.save(tmp_path)
+    padded = CausalStudent.load(tmp_path)
+    padded.network.resize_token_embeddings(student.vocabulary_size + 40, mean_resizing=False)
+    with torch.no_grad():
+        padded.network.get_output_embeddings().weight[student.vocabulary_size :].normal_(std=30)
+    for request in (ask("a+b"), ask("a+b", temperature=1.0, seed=5, n=3)):
+        assert alone(padded, request) == alone(student, request)

@@ -68,6 +68,7 @@ class Speaker:
 
     def say(self, rows: Sequence[Row], logits_BV: Tensor) -> list[Piece | None]:
         """Choose a token for each row and add it; for each the piece to send, if there is something to send."""
+        logits_BV = logits_BV[:, : self._student.vocabulary_size]  # more are padding of the table, and no tokens
         for at, row in enumerate(rows):
             if row.penalised:
                 _penalise(logits_BV[at], row)

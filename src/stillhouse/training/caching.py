@@ -103,8 +103,8 @@ def ensure_cache(
     """The cache `key` below `root`, after whatever it lacks of `rows` was asked of the teacher. None: it was asked to stop.
 
     `rows` are examples as the teacher reads them. `load` gives the teacher, and is not called where nothing is missing. Killed or
-    stopped, it goes on where it was, to the same bytes. Raises StoreError where the disk refuses or a cache lies there
-    that is another one, TrainingError for states that float16 cannot hold, ConflictError while another process builds the same cache.
+    stopped, it goes on where it was, to the same bytes. Raises StoreError where the disk refuses or another
+    cache lies there, TrainingError for states beyond float16, ConflictError while another process builds the same cache.
     """
     entries = {row.example: entry_of(row) for row in rows}
     reader = _opened(root / key.name)
