@@ -16,6 +16,7 @@ from torch import Tensor
 
 from stillhouse.losses.base import Target
 from stillhouse.losses.fused import Sums, weighted_sums
+from stillhouse.losses.slices import tile_rows
 from stillhouse.losses.sources import Dense, Sparse
 from stillhouse.tensors import Head
 from tests.losses.cases import N, V, build, by_autograd, scores, target
@@ -73,6 +74,8 @@ def test_trl_gkd_liger_did_not_cut_into_chunks_at_all() -> None:
 
     through_identity(scores(0), scores(1), source=Watched(scores(1)), tile=2 * V * 8)
     assert seen == [2, 2, 1]
+    rows, row_bytes = 4096, 152_000 * 4
+    assert tile_rows(row_bytes, rows, None, torch.device("cpu")) <= rows / 8, "nor may it by default"
 
 
 def test_liger_974_rows_to_be_ignored_were_trained_on() -> None:
